@@ -1,0 +1,1 @@
+"""Attention: the layer that models call, and the backends that platforms supply."""

@@ -1,0 +1,1 @@
+"""Communicators: the contract in base_communicator, torch.distributed beside it."""

@@ -1,0 +1,1 @@
+"""The one token-based scheduler (no torch)."""

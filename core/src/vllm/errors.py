@@ -1,0 +1,126 @@
+"""Owns every error class that vLLM raises to its callers, and the one way an error text is put together.
+
+An error says what happened (with the values), the likely cause, the remedy, and near candidates. All derive from
+`VllmError`; those caused by a value the user gave are also `ValueError`. All survive pickling between processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = [
+    "ConfigError",
+    "EngineDeadError",
+    "InvalidRequestError",
+    "ModelLoadError",
+    "NoPlatformError",
+    "OutOfMemoryError",
+    "PlatformConflictError",
+    "PluginError",
+    "PluginVersionError",
+    "Unavailable",
+    "VllmError",
+    "WorkerDiedError",
+    "near_names",
+    "teach",
+]
+
+
+def near_names(name: str, known: Iterable[str], *, limit: int = 3, cutoff: float = 0.6) -> tuple[str, ...]:
+    """The names of `known` that look like `name`, best first; case is ignored."""
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    close = get_close_matches(name.casefold(), by_folded, n=limit, cutoff=cutoff)
+    return tuple(by_folded[folded] for folded in close)
+
+
+def teach(what: str, *, cause: str | None = None, remedy: str | None = None, candidates: Iterable[str] = ()) -> str:
+    """Render one error text: what happened, then one line each for cause, remedy and candidates where given."""
+    names = ", ".join(candidates)
+    parts = (("Likely cause", cause), ("Remedy", remedy), ("Did you mean", names and f"{names}?"))
+    return "\n".join([what, *(f"  {label}: {text}" for label, text in parts if text)])
+
+
+class VllmError(Exception):
+    """Base of all our errors. `str(error)` is the whole lesson; `error.what` is its first part alone."""
+
+    def __init__(
+        self, what: str, *, cause: str | None = None, remedy: str | None = None, candidates: Iterable[str] = ()
+    ) -> None:
+        super().__init__(teach(what, cause=cause, remedy=remedy, candidates=candidates))
+        self.what = what
+        self.remedy = remedy
+
+
+class ConfigError(VllmError, ValueError):
+    """The configuration asks for something impossible here. Raised before weights are loaded."""
+
+
+class InvalidRequestError(VllmError, ValueError):
+    """One request asks for something impossible; the engine goes on serving the others.
+
+    `parameter` names the offending field (the `param` of an HTTP error), where there is one.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        parameter: str | None = None,
+        cause: str | None = None,
+        remedy: str | None = None,
+        candidates: Iterable[str] = (),
+    ) -> None:
+        super().__init__(what, cause=cause, remedy=remedy, candidates=candidates)
+        self.parameter = parameter
+
+
+class ModelLoadError(VllmError, ValueError):
+    """A model folder, its config or its weights cannot be used."""
+
+
+class NoPlatformError(VllmError, RuntimeError):
+    """No hardware platform is usable; the text lists every candidate with its reason."""
+
+
+class PlatformConflictError(VllmError, RuntimeError):
+    """Several accelerators are usable and nothing says which one to take."""
+
+
+class PluginError(VllmError, RuntimeError):
+    """A plugin broke: it could not be imported, raised, or gave something that its contract does not allow."""
+
+
+class PluginVersionError(PluginError):
+    """A plugin does not fit this core's version; nothing of it was imported."""
+
+
+class Unavailable(VllmError):
+    """What a plugin's `register()` raises where its hardware or software is absent: why, and what would change it.
+
+    `reason` is a clause that reads well after "not usable here: ", e.g. "libascendcl.so was not found in LD_LIBRARY_PATH".
+    """
+
+    def __init__(self, reason: str, remedy: str | None = None) -> None:
+        super().__init__(reason, remedy=remedy)
+        self.reason = reason
+
+
+class EngineDeadError(VllmError, RuntimeError):
+    """The engine stopped for good; every request that was under way is lost."""
+
+
+class WorkerDiedError(EngineDeadError):
+    """A worker process ended while it was needed; the text names it and its exit code."""
+
+
+class WorkerError(VllmError, RuntimeError):
+    """A worker could not do what it was asked to; names rank and stage."""
+
+
+class DuplicateRequestError(InvalidRequestError):
+    """A request id is already alive in the engine."""
+
+
+class OutOfMemoryError(VllmError, RuntimeError):
+    """Host or device memory does not suffice; the text says how much was wanted, how much there is, and what to turn."""

@@ -1,0 +1,1 @@
+"""Executors: run one worker or many, behind one contract."""

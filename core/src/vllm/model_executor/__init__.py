@@ -1,0 +1,1 @@
+"""Models: ops, layers, families as data, weight loading."""
