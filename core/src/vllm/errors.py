@@ -22,6 +22,7 @@ __all__ = [
     "Unavailable",
     "VllmError",
     "WorkerDiedError",
+    "WorkerError",
     "near_names",
     "teach",
 ]
@@ -104,6 +105,10 @@ class Unavailable(VllmError):
     def __init__(self, reason: str, remedy: str | None = None) -> None:
         super().__init__(reason, remedy=remedy)
         self.reason = reason
+
+
+class WorkerError(VllmError, RuntimeError):
+    """A worker's call failed; the text names the rank, the stage and what was raised there."""
 
 
 class EngineDeadError(VllmError, RuntimeError):
