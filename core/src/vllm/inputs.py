@@ -55,7 +55,7 @@ class TokensPrompt(_OptionalTokens):
     prompt_token_ids: list[int]
 
 
-PromptType = Union[str, Sequence[int], TextPrompt, TokensPrompt]
+PromptType = str | Sequence[int] | TextPrompt | TokensPrompt
 """Every form of one prompt."""
 
 

@@ -21,8 +21,8 @@ __all__ = [
     "SampleLogprobs",
 ]
 
-SampleLogprobs = Union[FlatLogprobs, list[LogprobsOnePosition]]
-PromptLogprobs = Union[FlatLogprobs, list[LogprobsOnePosition | None]]
+SampleLogprobs = FlatLogprobs | list[LogprobsOnePosition]
+PromptLogprobs = FlatLogprobs | list[LogprobsOnePosition | None]
 """One entry per prompt token; the first is None, it has no prediction."""
 
 
