@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 from torch import nn
 
-from vllm.errors import ConfigError, teach
+from vllm.errors import ConfigError
 
 __all__ = ["CustomOp", "OpSet", "native_op", "native_ops"]
 
@@ -74,10 +74,10 @@ class OpSet:
 def _load_override(name: str, path: str, known: Mapping[str, type[CustomOp]]) -> type[CustomOp]:
     if name not in known:
         what = f"The platform replaces the op {name!r}, which does not exist"
-        raise ConfigError(teach(what, remedy="name one of the core's ops in Platform.op_overrides()", candidates=known))
+        raise ConfigError(what, remedy="name one of the core's ops in Platform.op_overrides()", candidates=known)
     module, _, cls_name = path.replace(":", ".").rpartition(".")
     cls = getattr(importlib.import_module(module), cls_name)
     if not (isinstance(cls, type) and issubclass(cls, known[name])):
         what = f"The platform replaces the op {name!r} by {path}, which is no subclass of {known[name].__name__}"
-        raise ConfigError(teach(what, remedy="subclass the native op and override forward"))
+        raise ConfigError(what, remedy="subclass the native op and override forward")
     return cls
