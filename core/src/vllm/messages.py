@@ -30,6 +30,7 @@ __all__ = [
     "FinishReason",
     "FinishedRequest",
     "NewSlot",
+    "PromptLogprobs",
     "RequestTokens",
     "SampledLogprobs",
     "StepOutput",
@@ -72,6 +73,8 @@ class EngineRequest:
     """Ids that end generation once `min_tokens` are out: EOS (unless `ignore_eos`) and the user's."""
     eos_token_ids: tuple[int, ...] = ()
     """The part of `stop_token_ids` that is the model's EOS: for these `stop_reason` is None."""
+    bad_words_token_ids: tuple[tuple[int, ...], ...] = ()
+    """Token sequences of `sampling.bad_words`: the last token of each is forbidden after the ones before it."""
     arrival_time_s: float = 0.0
     """time.monotonic() at arrival."""
     priority: int = 0
@@ -97,6 +100,7 @@ class NewSlot:
     seed: int
     max_tokens: int
     stop_token_ids: tuple[int, ...] = ()
+    bad_words_token_ids: tuple[tuple[int, ...], ...] = ()
     num_prompt_logprobs_done: int = 0
     """Prompt log-probabilities already delivered (a preempted request does not deliver them twice)."""
 

@@ -67,6 +67,10 @@ class SchedulerInterface(abc.ABC):
         """Reports that no step will carry (aborts while idle); None if there are none."""
 
     @abc.abstractmethod
+    def request_of_slot(self, slot: int) -> str | None:
+        """The id of the request that holds `slot`, None if nobody does."""
+
+    @abc.abstractmethod
     def reset_prefix_cache(self) -> bool:
         """Forget all cached blocks. False (and nothing happens) while requests hold blocks."""
 

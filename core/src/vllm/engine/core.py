@@ -1,0 +1,155 @@
+"""Owns the engine core: scheduler + executor + grammars, advanced one step at a time. `EngineCore.step` tells the engine."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from vllm.engine.grammar import GrammarManager
+from vllm.engine.kv_sizing import size_kv_cache
+from vllm.engine.scheduler.selection import create_scheduler
+from vllm.errors import EngineDeadError, VllmError
+from vllm.executor.selection import create_executor
+from vllm.logger import init_logger
+from vllm.messages import FinishReason
+from vllm.platforms.selection import load_platform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vllm.config import VllmConfig
+    from vllm.engine.scheduler.interface import SchedulerInterface, SchedulerStats
+    from vllm.executor.base import ExecutorBase, StepHandle
+    from vllm.messages import EngineRequest, EngineStepOutput, Int32Array, StepPlan
+    from vllm.sampling.structured_output import GrammarFactory
+
+__all__ = ["EngineCore"]
+
+logger = init_logger(__name__)
+
+
+class EngineCore:
+    """One engine. Used from one thread; `shutdown` must be called in the end (LLMEngine sees to it)."""
+
+    def __init__(self, config: VllmConfig, grammar_factory: GrammarFactory) -> None:
+        """Start the workers, size and allocate the KV cache, warm up."""
+        start_s = time.perf_counter()
+        self.config = config
+        self.executor: ExecutorBase = create_executor(config)
+        try:
+            self.scheduler = self._start()
+        except BaseException:
+            self.executor.shutdown()
+            raise
+        self._grammar_factory = grammar_factory
+        self._grammars = GrammarManager(grammar_factory)
+        self._in_flight: deque[tuple[StepPlan, StepHandle]] = deque()
+        self._dead: BaseException | None = None
+        logger.info(
+            "init engine (profile, create kv cache, warmup model) took %.2f seconds", time.perf_counter() - start_s
+        )
+
+    def step(self) -> EngineStepOutput | None:
+        """Plan and submit what may run, take the oldest result. None when there was nothing to do.
+
+        Raises:
+            EngineDeadError: a worker failed; all requests are lost and the engine must be built anew.
+        """
+        self._check_alive()
+        try:
+            self._fill_pipeline()
+            if not self._in_flight:
+                return self._drain()
+            plan, handle = self._in_flight.popleft()
+            output = handle.result()
+            self._grammars.advance(plan, output, self.scheduler.request_of_slot)
+            return self._forget_finished(self.scheduler.update(plan, output))
+        except BaseException as error:
+            self._die(error)
+            raise
+
+    def add_request(self, request: EngineRequest) -> None:
+        """Queue a request; raises InvalidRequestError, and the others go on."""
+        self._check_alive()
+        constraint = request.sampling.structured_outputs
+        state = self._grammar_factory.compile(constraint) if constraint is not None else None
+        self.scheduler.add_request(request)
+        if state is not None:
+            self._grammars.add(request.request_id, state)
+
+    def abort_requests(self, request_ids: Iterable[str], reason: FinishReason = FinishReason.ABORT) -> None:
+        """End requests now; ids that are not alive are ignored."""
+        self.scheduler.abort_requests(request_ids, reason)
+
+    def has_unfinished_requests(self) -> bool:
+        """Whether another `step` has something to do or to report."""
+        return self._dead is None and self.scheduler.has_unfinished_requests()
+
+    def reset_prefix_cache(self) -> bool:
+        """Forget cached blocks; False while requests run."""
+        return self.scheduler.reset_prefix_cache()
+
+    def stats(self) -> SchedulerStats:
+        """The scheduler's numbers."""
+        return self.scheduler.stats()
+
+    def shutdown(self) -> None:
+        """Stop the workers; may be called twice."""
+        self.executor.shutdown()
+
+    # -- inner ----------------------------------------------------------------------------------------------------------------
+
+    def _start(self) -> SchedulerInterface:
+        """Workers up, cache sized and allocated, shapes warm; returns the scheduler that knows the cache."""
+        platform = load_platform(self.config.platform)
+        self.executor.start_workers()
+        available_bytes = self.executor.determine_available_memory()
+        kv_cache_config = size_kv_cache(self.config, self.executor.kv_cache_groups(), available_bytes)
+        self.executor.initialize_kv_cache(kv_cache_config)
+        self.executor.warm_up()
+        return create_scheduler(
+            self.config,
+            kv_cache_config,
+            platform.scheduling_constraints(self.config),
+            max_inflight_steps=self.executor.max_inflight_steps,
+        )
+
+    def _fill_pipeline(self) -> None:
+        """Submit steps until the executor is full or the scheduler has none. Sampling starts with the masks computed meanwhile."""
+        while len(self._in_flight) < self.executor.max_inflight_steps:
+            plan = self.scheduler.schedule()
+            if plan is None:
+                return
+            handle = self.executor.submit(plan)
+            handle.sample(self._masks(plan))
+            self._in_flight.append((plan, handle))
+
+    def _masks(self, plan: StepPlan) -> Int32Array | None:
+        if not len(plan.grammar_rows_G):
+            return None
+        request_ids = [self.scheduler.request_of_slot(int(slot)) for slot in plan.grammar_rows_G]
+        return self._grammars.masks([request_id for request_id in request_ids if request_id is not None])
+
+    def _drain(self) -> EngineStepOutput | None:
+        output = self.scheduler.drain_finished()
+        return None if output is None else self._forget_finished(output)
+
+    def _forget_finished(self, output: EngineStepOutput) -> EngineStepOutput:
+        if output.finished:
+            self._grammars.forget(finished.request_id for finished in output.finished)
+        return output
+
+    def _check_alive(self) -> None:
+        if self._dead is not None:
+            raise EngineDeadError(
+                f"The engine has stopped after an error: {self._dead}",
+                remedy="build a new engine; the first error, above in the log, says why this one stopped",
+            ) from self._dead
+
+    def _die(self, error: BaseException) -> None:
+        """A step failed half-way: scheduler and workers may disagree, so nothing can go on."""
+        self._dead = error
+        if isinstance(error, VllmError):
+            logger.error("The engine stops: %s", error)
+        self.executor.shutdown()

@@ -1,0 +1,58 @@
+"""Owns the grammar states of running requests: compiled on arrival, asked for masks before sampling, advanced by the tokens after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from vllm.messages import Int32Array, StepOutput, StepPlan
+    from vllm.sampling.structured_output import GrammarFactory, GrammarState
+
+__all__ = ["GrammarManager", "RequestOfSlot"]
+
+
+class RequestOfSlot(Protocol):
+    """Who runs in a slot (None: nobody any more)."""
+
+    def __call__(self, slot: int) -> str | None: ...
+
+
+class GrammarManager:
+    """Lives beside the scheduler. A preempted request keeps its state: its tokens are not generated again."""
+
+    def __init__(self, factory: GrammarFactory) -> None:
+        self._factory = factory
+        self._states: dict[str, GrammarState] = {}
+
+    def add(self, request_id: str, state: GrammarState) -> None:
+        """Register a request's freshly compiled grammar."""
+        self._states[request_id] = state
+
+    def forget(self, request_ids: Iterable[str]) -> None:
+        """Requests that ended; those without a grammar are ignored."""
+        for request_id in request_ids:
+            self._states.pop(request_id, None)
+
+    def masks(self, request_ids: Sequence[str]) -> Int32Array:
+        """Allowed-token bits of each request's next token, int32 [requests, ceil(vocab / 32)]."""
+        mask_GW = np.zeros((len(request_ids), self._factory.mask_words), np.int32)
+        self._factory.fill_bitmasks([self._states[request_id] for request_id in request_ids], mask_GW)
+        return mask_GW
+
+    def advance(self, plan: StepPlan, output: StepOutput, request_of_slot: RequestOfSlot) -> None:
+        """Feed the step's tokens to the grammars of `plan.grammar_rows_G`; call it before the scheduler's update."""
+        if not len(plan.grammar_rows_G):
+            return
+        starts = np.cumsum(output.counts_N) - output.counts_N
+        row_of_slot = {int(slot): row for row, slot in enumerate(output.slots_N)}
+        for slot in plan.grammar_rows_G:
+            row, request_id = row_of_slot.get(int(slot)), request_of_slot(int(slot))
+            if row is None or request_id is None or request_id not in self._states:
+                continue
+            start, count = int(starts[row]), int(output.counts_N[row])
+            for token_id in output.token_ids_M[start : start + count]:
+                self._states[request_id].accept(int(token_id))

@@ -1,0 +1,62 @@
+"""Owns how many KV-cache blocks an engine gets, and the words when they are too few. No torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vllm.errors import ConfigError
+from vllm.logger import init_logger
+from vllm.worker.kv_cache_spec import KVCacheConfig
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+    from vllm.worker.kv_cache_spec import KVCacheGroup
+
+__all__ = ["size_kv_cache"]
+
+logger = init_logger(__name__)
+NULL_BLOCKS = 1
+"""Block 0 is never given to a request: padding rows write there."""
+
+
+def size_kv_cache(config: VllmConfig, groups: tuple[KVCacheGroup, ...], available_bytes: int) -> KVCacheConfig:
+    """The cache that `available_bytes` pay for (or the user's own number of blocks), checked to hold one full-length request.
+
+    Raises:
+        ConfigError: the cache cannot hold `max_model_len` tokens; says how many fit and which flags to turn.
+    """
+    (group,) = groups  # one group at first; the messages and the spec are ready for more
+    block_size = group.spec.block_size
+    override = config.cache_config.num_blocks_override
+    usable_blocks = override if override is not None else max(0, available_bytes // group.bytes_per_block - NULL_BLOCKS)
+    capacity_tokens = usable_blocks * block_size
+    _check_one_request_fits(config, capacity_tokens, group.bytes_per_block / block_size)
+    _log_capacity(capacity_tokens, config.model_config.max_model_len)
+    return KVCacheConfig(num_blocks=usable_blocks + NULL_BLOCKS, block_size=block_size, groups=groups)
+
+
+def _check_one_request_fits(config: VllmConfig, capacity_tokens: int, bytes_per_token: float) -> None:
+    max_model_len = config.model_config.max_model_len
+    if capacity_tokens >= max_model_len:
+        return
+    needed_mib = max_model_len * bytes_per_token / 2**20
+    if config.cache_config.num_blocks_override is not None:
+        remedy = f"raise --num-gpu-blocks-override, or lower --max-model-len to {capacity_tokens} or less"
+    else:
+        remedy = (
+            f"lower --max-model-len to {capacity_tokens} or less, or give the cache more memory: raise "
+            "--gpu-memory-utilization, --kv-cache-memory-bytes, or on a CPU VLLM_CPU_KVCACHE_SPACE"
+        )
+    raise ConfigError(
+        f"The context of {max_model_len} tokens needs {needed_mib:.1f} MiB of KV cache, but the cache holds only "
+        f"{capacity_tokens} tokens ({capacity_tokens * bytes_per_token / 2**20:.1f} MiB)",
+        cause="the model and the step's activations leave too little memory for one request of full length",
+        remedy=remedy,
+    )
+
+
+def _log_capacity(capacity_tokens: int, max_model_len: int) -> None:
+    logger.info("KV cache size: %s tokens", f"{capacity_tokens:,}")
+    logger.info(
+        "Maximum concurrency for %s tokens per request: %.2fx", f"{max_model_len:,}", capacity_tokens / max_model_len
+    )
