@@ -1,0 +1,1 @@
+"""What CI does, as small tested modules. `noxfile.py` holds only sessions that call them."""

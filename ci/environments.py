@@ -1,0 +1,102 @@
+"""The virtual environments that sessions share, made once and made afresh when their recipe changes.
+
+torch is large, so one environment with torch serves types, core and every plugin. Each environment carries a stamp,
+the digest of its recipe: the same recipe means that there is nothing to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci.interpreters import find_interpreter
+from ci.packages import ROOT, Package
+
+__all__ = ["CONSTRAINTS", "Environment", "InterpreterMissing", "Recipe", "clean_environ", "create", "ensure", "run"]
+
+CONSTRAINTS = ROOT / "ci" / "constraints.txt"
+_STAMP = "recipe.sha256"
+
+
+class InterpreterMissing(RuntimeError):
+    """This machine has no Python of the wanted version."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """What an environment holds.
+
+    `bare` packages come without their dependencies, so that `requirements` alone says what else is there.
+    """
+
+    python: str
+    requirements: tuple[str, ...]
+    packages: tuple[Package, ...] = ()
+    bare: bool = False
+
+    def digest(self) -> str:
+        """Changes with everything that decides the content, the packages' metadata included."""
+        metadata = [(entry.path / "pyproject.toml").read_text() for entry in self.packages]
+        texts = [self.python, *self.requirements, str(self.bare), CONSTRAINTS.read_text(), *metadata]
+        return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environment:
+    """A virtual environment on disk."""
+
+    path: Path
+
+    @property
+    def python(self) -> Path:
+        return self.path / "bin" / "python"
+
+    def script(self, name: str) -> Path:
+        """A console script that some distribution installed there, e.g. `vllm`."""
+        return self.path / "bin" / name
+
+    def install(self, *arguments: str | Path) -> None:
+        """pip install through the constraints that name what is tested."""
+        run(self.python, "-m", "pip", "install", "--quiet", "-c", CONSTRAINTS, *arguments)
+
+
+def clean_environ() -> dict[str, str]:
+    """The caller's environment without what lets another installation or another choice of platform leak in."""
+    dropped = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_PLUGINS", "VLLM_PLATFORM"}
+    return {key: value for key, value in os.environ.items() if key not in dropped}
+
+
+def run(*command: str | Path, env: dict[str, str] | None = None) -> None:
+    """Run a command at the repository's root; raises `CalledProcessError` when it fails."""
+    print("$", *command, flush=True)
+    subprocess.run([str(part) for part in command], check=True, cwd=ROOT, env=clean_environ() | (env or {}))
+
+
+def create(path: Path, python: str) -> Environment:
+    """An empty virtual environment at `path`, replacing what was there."""
+    interpreter = find_interpreter(python)
+    if interpreter is None:
+        raise InterpreterMissing(f"no Python {python} here: neither `python{python}` nor one of pyenv starts")
+    shutil.rmtree(path, ignore_errors=True)
+    run(interpreter, "-m", "venv", path)
+    return Environment(path=path)
+
+
+def ensure(path: Path, recipe: Recipe) -> Environment:
+    """The environment at `path` as `recipe` says, the packages installed editable."""
+    environment, stamp = Environment(path=path), path / _STAMP
+    if stamp.is_file() and stamp.read_text() == recipe.digest():
+        return environment
+    create(path, recipe.python)
+    editable = tuple(f"--editable=./{entry.folder}" for entry in recipe.packages)
+    if recipe.bare:
+        environment.install(*recipe.requirements)
+        environment.install("--no-deps", *editable)
+    else:
+        environment.install(*recipe.requirements, *editable)
+    stamp.write_text(recipe.digest())
+    return environment

@@ -1,0 +1,53 @@
+"""The packages of this repository as data: folder, distribution, import package, tag prefix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["CORE", "PACKAGES", "PLUGINS", "ROOT", "Package", "package"]
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Package:
+    """One independently versioned package."""
+
+    name: str
+    folder: str
+    distribution: str
+    import_name: str
+    tag_prefix: str
+
+    @property
+    def path(self) -> Path:
+        return ROOT / self.folder
+
+    @property
+    def wheel_glob(self) -> str:
+        return f"{self.distribution.replace('-', '_')}-*.whl"
+
+
+def _plugin(name: str) -> Package:
+    dashed = name.replace("_", "-")
+    return Package(
+        name=name,
+        folder=f"plugins/{name}",
+        distribution=f"vllm-plugin-{dashed}",
+        import_name=f"vllm_{name}",
+        tag_prefix=f"{dashed}-v",
+    )
+
+
+CORE = Package(name="core", folder="core", distribution="vllm-core", import_name="vllm", tag_prefix="core-v")
+PLUGINS = tuple(_plugin(name) for name in ("cpu_ref", "ascend", "spyre"))
+PACKAGES = (CORE, *PLUGINS)
+
+
+def package(name: str) -> Package:
+    """The package called `name` (`core`, `cpu_ref`, ...); raises `KeyError` that lists the known names."""
+    known = {entry.name: entry for entry in PACKAGES}
+    if name not in known:
+        raise KeyError(f"no package {name!r}; known: {', '.join(known)}")
+    return known[name]
