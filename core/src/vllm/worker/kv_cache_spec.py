@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["KVCacheConfig", "KVCacheGroup", "KVCacheSpec"]
+__all__ = ["NULL_BLOCK", "KVCacheConfig", "KVCacheGroup", "KVCacheSpec"]
+
+NULL_BLOCK = 0
+"""Block that the scheduler never hands out: padding rows write their keys and values there, and nobody reads them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,5 +45,6 @@ class KVCacheConfig:
     """The sized cache: every rank allocates this."""
 
     num_blocks: int
+    """All blocks, the null block included: requests get 1 … num_blocks - 1."""
     block_size: int
     groups: tuple[KVCacheGroup, ...]
