@@ -1,0 +1,1 @@
+"""Owns the ways in: the `LLM` class, the command line, the server."""

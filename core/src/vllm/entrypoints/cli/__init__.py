@@ -1,0 +1,1 @@
+"""Owns the command line: one module per command, each with `add_parser(subparsers)` and `run(args)`."""

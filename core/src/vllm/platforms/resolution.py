@@ -1,0 +1,124 @@
+"""Owns which platform this process runs on: found once, by whichever thread asks first, and loudly.
+
+Every installed candidate gets a reason in the log or in the error. Nothing imports torch before a platform is chosen;
+plugins promise that their platform's module does not.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from vllm import envs
+from vllm.errors import PluginError
+from vllm.logger import init_logger
+from vllm.platforms.candidates import Unusable, Usable, ask, asking, load_platform_cls, refuse_while_asking
+from vllm.platforms.choice import choose, named
+from vllm.platforms.torch_import import prepare_torch_import
+from vllm.plugins.discovery import Plugin, installed_plugins
+from vllm.plugins.groups import PLATFORM
+from vllm.plugins.selection import announce
+
+if TYPE_CHECKING:
+    from vllm.platforms.interface import Platform
+
+__all__ = ["PlatformResolver", "resolve_platform", "use_platform"]
+
+logger = init_logger(__name__)
+
+
+class PlatformResolver:
+    """Asks each plugin at most once. A failed choice may be asked for again, e.g. after setting VLLM_PLATFORM in a notebook."""
+
+    def __init__(self, list_installed: Callable[[], Sequence[Plugin]] = installed_plugins) -> None:
+        self._list_installed = list_installed
+        self._lock = threading.Lock()
+        self._platform: Platform | None = None
+        self._answers: dict[Plugin, Usable | Unusable] = {}
+
+    def resolve(self) -> Platform:
+        """The platform, found at the first call."""
+        if self._platform is not None:
+            return self._platform
+        refuse_while_asking()
+        with self._lock:
+            if self._platform is None:
+                self._platform = self._find()
+            return self._platform
+
+    def use(self, path: str) -> Platform:
+        """Take the Platform class at `path` without asking any plugin; how child processes follow their configuration."""
+        refuse_while_asking()
+        prepare_torch_import()
+        platform_cls = load_platform_cls(path)
+        with self._lock:
+            if type(self._platform) is not platform_cls:
+                self._platform = platform_cls()
+            return self._platform
+
+    def _find(self) -> Platform:
+        prepare_torch_import()
+        installed = announce(PLATFORM, self._list_installed())
+        wanted = envs.VLLM_PLATFORM
+        asked = named(installed, wanted) if wanted else installed
+        chosen = choose([self._answer_of(plugin) for plugin in asked], wanted=wanted)
+        platform = _created(chosen)
+        logger.info("Platform plugin %s is activated", chosen.plugin.name)
+        return platform
+
+    def _answer_of(self, plugin: Plugin) -> Usable | Unusable:
+        if plugin not in self._answers:
+            had_torch = "torch" in sys.modules
+            self._answers[plugin] = ask(plugin, on_imported=lambda: logger.info("plugin %s loaded.", plugin.name))
+            _report(self._answers[plugin])
+            if "torch" in sys.modules and not had_torch:
+                logger.warning(_TOO_EARLY, plugin)
+        return self._answers[plugin]
+
+
+_TOO_EARLY = (
+    "Platform plugin %s imported torch while it was asked whether it is usable, which every process and command waits for. "
+    "Remedy: let the plugin import torch inside the methods that need it, not in register() or its platform's module."
+)
+
+
+def _report(answer: Usable | Unusable) -> None:
+    if isinstance(answer, Usable):
+        logger.debug("Platform plugin %s is usable here: %s", answer.plugin, answer.path)
+        return
+    level = logging.WARNING if answer.is_fault else logging.INFO
+    trace = f"\n{answer.trace.rstrip()}" if answer.trace else ""
+    logger.log(level, "Platform plugin %s is not usable here: %s%s", answer.plugin, answer, trace)
+
+
+def _created(chosen: Usable) -> Platform:
+    try:
+        with asking(chosen.plugin.name):
+            return chosen.platform_cls()
+    except Exception as error:
+        raise PluginError(
+            f"The platform {chosen.plugin} is usable, but {chosen.path}() raised {type(error).__name__}: {error}",
+            remedy=f"this is a fault of {chosen.plugin.distribution}; tell its author, or set VLLM_PLATFORM to another platform",
+        ) from error
+
+
+_RESOLVER = PlatformResolver()
+
+
+def resolve_platform() -> Platform:
+    """The platform of this process; the first call finds it.
+
+    Raises:
+        NoPlatformError: none is usable; the text gives every candidate's reason and what to install.
+        PlatformConflictError: several accelerators are usable; the text names them and VLLM_PLATFORM.
+        PluginError: asked from inside a plugin that is being asked.
+    """
+    return _RESOLVER.resolve()
+
+
+def use_platform(path: str) -> Platform:
+    """Make the Platform class at `path` (`VllmConfig.platform`) this process's platform, without discovery."""
+    return _RESOLVER.use(path)

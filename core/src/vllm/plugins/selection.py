@@ -1,0 +1,52 @@
+"""Owns `VLLM_PLUGINS`: which of the installed plugins may be imported; and what is said about the environment, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vllm import envs
+from vllm.errors import near_names
+from vllm.logger import init_logger, process_name
+from vllm.plugins.discovery import Plugin
+from vllm.plugins.groups import OPT_IN_GROUPS
+from vllm.plugins.upstream import find_upstream_packages
+
+__all__ = ["announce", "left_out_because"]
+
+logger = init_logger(__name__)
+
+
+def left_out_because(plugin: Plugin) -> str | None:
+    """Why `VLLM_PLUGINS` leaves the plugin out, None where it may be imported."""
+    allowed = envs.VLLM_PLUGINS
+    if allowed is None:
+        opt_in = plugin.group in OPT_IN_GROUPS
+        return f"plugins of {plugin.group} load only where VLLM_PLUGINS names them" if opt_in else None
+    return None if plugin.name in allowed else f"VLLM_PLUGINS={','.join(allowed)!r} leaves it out"
+
+
+def announce(group: str, installed: Iterable[Plugin]) -> tuple[Plugin, ...]:
+    """Log what is installed in `group` and what looks wrong around it; returns the plugins of the group."""
+    everything = tuple(installed)
+    if process_name() is None:  # children inherit the environment: once is enough
+        _warn_about_surroundings(everything)
+    plugins = tuple(plugin for plugin in everything if plugin.group == group)
+    if plugins:
+        logger.info("Available plugins for group %s:", group)
+    for plugin in plugins:
+        logger.info("name=%s, value=%s", plugin.name, plugin.value)
+    return plugins
+
+
+def _warn_about_surroundings(installed: tuple[Plugin, ...]) -> None:
+    known = sorted({plugin.name for plugin in installed})
+    for name in envs.VLLM_PLUGINS or ():
+        if name not in known:
+            near = "".join(f" Did you mean {near}?" for near in near_names(name, known, limit=1))
+            logger.warning_once(
+                "VLLM_PLUGINS names %r, but no installed plugin has this name. Known: %s.%s", name, ", ".join(known) or "none", near
+            )
+    for package in find_upstream_packages():
+        logger.warning_once("%s", str(package))
+    for complaint in envs.complaints():
+        logger.warning_once("%s", complaint)
