@@ -134,7 +134,7 @@ def _path(text: str) -> Path:
 
 def _under(base_variable: str, fallback: str) -> Callable[[], str]:
     """The folder `vllm` in the user's XDG base folder."""
-    return lambda: os.path.join(os.environ.get(base_variable) or fallback, "vllm")
+    return lambda: f"{os.environ.get(base_variable) or fallback}/vllm"
 
 
 TABLE: tuple[Variable, ...] = (
@@ -145,19 +145,29 @@ TABLE: tuple[Variable, ...] = (
         "comma list of the plugins (entry-point names) that may load, in every group; empty means none, unset means all",
         empty_means_unset=False,
     ),
-    Variable("VLLM_PLATFORM", str.strip, None, "name of the platform plugin to use, instead of choosing by what is usable"),
-    Variable("VLLM_PLUGIN_PROBE_TIMEOUT_S", _seconds, "60", "how long a platform plugin may take to say if it is usable"),
+    Variable(
+        "VLLM_PLATFORM", str.strip, None, "name of the platform plugin to use, instead of choosing by what is usable"
+    ),
+    Variable(
+        "VLLM_PLUGIN_PROBE_TIMEOUT_S", _seconds, "60", "how long a platform plugin may take to say if it is usable"
+    ),
     Variable("VLLM_LOGGING_LEVEL", _one_of(*_LEVELS), "INFO", "least severe level that is logged"),
     Variable("VLLM_CONFIGURE_LOGGING", _flag, "1", "0 leaves logging to the program that imports vllm"),
-    Variable("VLLM_LOGGING_CONFIG_PATH", _path, None, "JSON file for logging.config.dictConfig, instead of our own set-up"),
+    Variable(
+        "VLLM_LOGGING_CONFIG_PATH", _path, None, "JSON file for logging.config.dictConfig, instead of our own set-up"
+    ),
     Variable("VLLM_LOGGING_PREFIX", str, "", "text put before every log line"),
     Variable("VLLM_LOGGING_STREAM", _stream, "stderr", "stream of the log: stdout or stderr"),
     Variable("VLLM_LOGGING_COLOR", _flag, None, "1 or 0 forces colour on or off; unset means only on a terminal"),
     Variable("NO_COLOR", lambda _text: True, None, "any value turns colour off (no-color.org)"),
     Variable("VLLM_LOG_STATS_INTERVAL", _seconds, "10", "seconds between two lines of engine statistics"),
     Variable("VLLM_ENABLE_V1_MULTIPROCESSING", _flag, "1", "0 runs the engine core in the caller's process"),
-    Variable("VLLM_WORKER_MULTIPROC_METHOD", _one_of("spawn", "forkserver", "fork"), "spawn", "how workers are started"),
-    Variable("VLLM_CPU_KVCACHE_SPACE", _gibibytes, None, "GiB of host memory for the KV cache where the device is the CPU"),
+    Variable(
+        "VLLM_WORKER_MULTIPROC_METHOD", _one_of("spawn", "forkserver", "fork"), "spawn", "how workers are started"
+    ),
+    Variable(
+        "VLLM_CPU_KVCACHE_SPACE", _gibibytes, None, "GiB of host memory for the KV cache where the device is the CPU"
+    ),
     Variable("VLLM_CACHE_ROOT", _path, _under("XDG_CACHE_HOME", "~/.cache"), "folder for what vLLM may rebuild"),
     Variable("VLLM_CONFIG_ROOT", _path, _under("XDG_CONFIG_HOME", "~/.config"), "folder for the user's settings"),
     Variable("VLLM_HOST_IP", str.strip, None, "address that other ranks use to reach this machine"),
@@ -165,7 +175,9 @@ TABLE: tuple[Variable, ...] = (
     Variable("VLLM_ENGINE_READY_TIMEOUT_S", _seconds, "600", "how long an engine may take to start"),
     Variable("VLLM_MAX_STOP_STRINGS", _count, "4", "most stop strings that one request may give"),
     Variable("VLLM_MAX_N_SEQUENCES", _count, "16384", "most sequences (n) that one request may ask for"),
-    Variable("VLLM_ALLOW_LONG_MAX_MODEL_LEN", _flag, "0", "1 allows a --max-model-len beyond what the model was made for"),
+    Variable(
+        "VLLM_ALLOW_LONG_MAX_MODEL_LEN", _flag, "0", "1 allows a --max-model-len beyond what the model was made for"
+    ),
 )
 _BY_NAME: Mapping[str, Variable] = {variable.name: variable for variable in TABLE}
 

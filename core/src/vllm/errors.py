@@ -107,10 +107,6 @@ class Unavailable(VllmError):
         self.reason = reason
 
 
-class WorkerError(VllmError, RuntimeError):
-    """A worker's call failed; the text names the rank, the stage and what was raised there."""
-
-
 class EngineDeadError(VllmError, RuntimeError):
     """The engine stopped for good; every request that was under way is lost."""
 

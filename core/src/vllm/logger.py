@@ -28,7 +28,13 @@ __all__ = ["VllmLogger", "init_logger", "process_name", "set_process_name"]
 ROOT_NAME = "vllm"
 DATE_FORMAT = "%m-%d %H:%M:%S"
 _RESET, _GREY = "\033[0m", "\033[90m"
-_COLOUR_BY_LEVEL = {"DEBUG": "\033[37m", "INFO": "\033[32m", "WARNING": "\033[33m", "ERROR": "\033[31m", "CRITICAL": "\033[1;31m"}
+_COLOUR_BY_LEVEL = {
+    "DEBUG": "\033[37m",
+    "INFO": "\033[32m",
+    "WARNING": "\033[33m",
+    "ERROR": "\033[31m",
+    "CRITICAL": "\033[1;31m",
+}
 
 _lock = threading.RLock()
 _configured = False

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vllm.platforms.constraints import SchedulingConstraints
     from vllm.platforms.interface import Platform
     from vllm.platforms.resolution import resolve_platform, use_platform
+    from vllm.platforms.selection import load_platform, platform_path
 
     current_platform: Platform
 
@@ -24,6 +25,8 @@ __all__ = [
     "Platform",
     "SchedulingConstraints",
     "current_platform",
+    "load_platform",
+    "platform_path",
     "prepare_torch_import",
     "resolve_platform",
     "use_platform",
@@ -34,13 +37,17 @@ _HOME = {
     "Feature": "vllm.platforms.capabilities",
     "Platform": "vllm.platforms.interface",
     "SchedulingConstraints": "vllm.platforms.constraints",
+    "load_platform": "vllm.platforms.selection",
+    "platform_path": "vllm.platforms.selection",
     "resolve_platform": "vllm.platforms.resolution",
     "use_platform": "vllm.platforms.resolution",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name == "current_platform":  # asked anew each time: the answer belongs to the resolution, which tests may replace
+    if (
+        name == "current_platform"
+    ):  # asked anew each time: the answer belongs to the resolution, which tests may replace
         from vllm.platforms.resolution import resolve_platform
 
         return resolve_platform()

@@ -23,7 +23,7 @@ from vllm.plugins.selection import left_out_because
 if TYPE_CHECKING:
     from vllm.platforms.interface import Platform
 
-__all__ = ["Unusable", "Usable", "ask", "asking", "load_platform_cls", "refuse_while_asking"]
+__all__ = ["Unusable", "Usable", "ask", "asking", "refuse_while_asking"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +66,9 @@ def ask(plugin: Plugin, *, on_imported: Callable[[], None] = lambda: None) -> Us
         return Unusable(plugin=plugin, reason=_sentence(unavailable.reason), remedy=_clause(unavailable.remedy))
     except PluginError as error:
         trace = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else None
-        return Unusable(plugin=plugin, reason=_sentence(error.what), remedy=_clause(error.remedy), is_fault=True, trace=trace)
+        return Unusable(
+            plugin=plugin, reason=_sentence(error.what), remedy=_clause(error.remedy), is_fault=True, trace=trace
+        )
 
 
 # ---- the steps; each raises Unavailable or PluginError
@@ -81,7 +83,8 @@ def _registered_path(register: Callable[[], object], plugin: Plugin) -> str:
         )
     if not isinstance(answer, str):
         raise PluginError(
-            f"Its register() returned {answer!r} instead of the dotted path of a Platform class.", remedy=_tell_author(plugin)
+            f"Its register() returned {answer!r} instead of the dotted path of a Platform class.",
+            remedy=_tell_author(plugin),
         )
     return answer
 
@@ -94,7 +97,9 @@ def _import_register(plugin: Plugin) -> Callable[[], object]:
             raise error.__cause__ from None
         raise
     if not callable(register):
-        raise PluginError(f"Its entry point {plugin.value} is {register!r} and not a function.", remedy=_tell_author(plugin))
+        raise PluginError(
+            f"Its entry point {plugin.value} is {register!r} and not a function.", remedy=_tell_author(plugin)
+        )
     return register  # type: ignore[no-any-return]
 
 
@@ -116,21 +121,8 @@ def _loaded(path: str, plugin: Plugin) -> Any:
         raise PluginError(what, remedy=_tell_author(plugin)) from error
 
 
-def load_platform_cls(path: str) -> type[Platform]:
-    """The Platform class at `path`, checked; for processes that are told the path and discover nothing.
-
-    Raises:
-        PluginError: there is no sound Platform class.
-    """
-    cls = load_dotted(path)
-    complaint = _complaint_about(cls, None)
-    if complaint is not None:
-        raise PluginError(f"The platform {path!r} cannot be used, {complaint}.")
-    return cls  # type: ignore[no-any-return]
-
-
-def _complaint_about(cls: object, name: str | None) -> str | None:
-    """What keeps `cls` from being the Platform class of the plugin `name` (None: of any), as a clause."""
+def _complaint_about(cls: object, name: str) -> str | None:
+    """What keeps `cls` from being the Platform class of the plugin `name`, as a clause; None if nothing."""
     from vllm.platforms.interface import Platform
 
     if not (isinstance(cls, type) and issubclass(cls, Platform)):
@@ -138,7 +130,7 @@ def _complaint_about(cls: object, name: str | None) -> str | None:
     if cls.__abstractmethods__:
         return f"whose class lacks the mandatory methods {', '.join(sorted(cls.__abstractmethods__))}"
     own_name = getattr(cls, "name", None)  # declared by the contract, but without a value
-    if own_name is None or (name is not None and own_name != name):
+    if own_name != name:
         return f"whose class attribute `name` is {own_name!r} where the entry point is called {name!r}"
     return None
 
@@ -182,7 +174,7 @@ def _call_in_time(register: Callable[[], object], plugin: Plugin) -> object:
         try:
             with asking(plugin.name):
                 answers.append(register())
-        except BaseException as error:  # carried to the asking thread and judged there
+        except BaseException as error:  # noqa: BLE001 - carried to the asking thread and judged there
             errors.append(error)
 
     thread = threading.Thread(target=run, name=f"ask-{plugin.name}", daemon=True)

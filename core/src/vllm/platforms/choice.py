@@ -50,8 +50,14 @@ def choose(answers: Sequence[Usable | Unusable], *, wanted: str | None) -> Usabl
 
 def _none_usable(answers: Sequence[Unusable], wanted: str | None) -> NoPlatformError:
     if not answers:
-        return NoPlatformError("No platform plugin is installed, and vLLM's core runs on no hardware by itself.", remedy=_INSTALL_FALLBACK)
-    head = f"VLLM_PLATFORM is {wanted!r}, but that platform is not usable here:" if wanted else "No platform is usable here:"
+        return NoPlatformError(
+            "No platform plugin is installed, and vLLM's core runs on no hardware by itself.", remedy=_INSTALL_FALLBACK
+        )
+    head = (
+        f"VLLM_PLATFORM is {wanted!r}, but that platform is not usable here:"
+        if wanted
+        else "No platform is usable here:"
+    )
     lines = [head, *(f"  - {answer.plugin}: {answer}" for answer in answers)]
     return NoPlatformError("\n".join(lines), remedy=_remedy_for(answers, wanted))
 

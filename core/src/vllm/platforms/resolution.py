@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from vllm import envs
 from vllm.errors import PluginError
 from vllm.logger import init_logger
-from vllm.platforms.candidates import Unusable, Usable, ask, asking, load_platform_cls, refuse_while_asking
+from vllm.platforms.candidates import Unusable, Usable, ask, asking, refuse_while_asking
 from vllm.platforms.choice import choose, named
+from vllm.platforms.selection import load_platform
 from vllm.platforms.torch_import import prepare_torch_import
 from vllm.plugins.discovery import Plugin, installed_plugins
 from vllm.plugins.groups import PLATFORM
@@ -53,11 +54,10 @@ class PlatformResolver:
         """Take the Platform class at `path` without asking any plugin; how child processes follow their configuration."""
         refuse_while_asking()
         prepare_torch_import()
-        platform_cls = load_platform_cls(path)
+        platform = load_platform(path)
         with self._lock:
-            if type(self._platform) is not platform_cls:
-                self._platform = platform_cls()
-            return self._platform
+            self._platform = platform
+        return platform
 
     def _find(self) -> Platform:
         prepare_torch_import()
@@ -97,7 +97,7 @@ def _report(answer: Usable | Unusable) -> None:
 def _created(chosen: Usable) -> Platform:
     try:
         with asking(chosen.plugin.name):
-            return chosen.platform_cls()
+            return load_platform(chosen.path)
     except Exception as error:
         raise PluginError(
             f"The platform {chosen.plugin} is usable, but {chosen.path}() raised {type(error).__name__}: {error}",

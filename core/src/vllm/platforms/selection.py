@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import functools
-import importlib
 
-from vllm.errors import ConfigError
 from vllm.platforms.interface import Platform
+from vllm.platforms.torch_import import prepare_torch_import
+from vllm.plugins.dotted import load_subclass
 
-__all__ = ["load_platform"]
+__all__ = ["load_platform", "platform_path"]
 
 
 @functools.cache
 def load_platform(path: str) -> Platform:
     """The platform at `path` ("package.module.Class" or "package.module:Class"); one instance per process."""
-    module_name, _, class_name = path.replace(":", ".").rpartition(".")
-    try:
-        cls = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"The platform class {path!r} cannot be loaded: {error}") from error
-    if not (isinstance(cls, type) and issubclass(cls, Platform)):
-        raise ConfigError(f"{path!r} is no subclass of vllm.platforms.Platform")
-    return cls()
+    prepare_torch_import()
+    return load_subclass(path, Platform, option="the configuration's platform")()  # type: ignore[type-abstract]
+
+
+def platform_path(platform: Platform) -> str:
+    """The dotted path under which other processes load the same platform; what `VllmConfig.platform` holds."""
+    return f"{type(platform).__module__}.{type(platform).__qualname__}"

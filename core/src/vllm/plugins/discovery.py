@@ -64,7 +64,7 @@ def _entry_points_of(distribution: Distribution) -> list[EntryPoint]:
         return []
     try:
         return [entry_point for entry_point in distribution.entry_points if entry_point.group in GROUPS]
-    except Exception as error:  # a file that cannot be parsed raises whatever the parser of this Python raises
+    except Exception as error:  # noqa: BLE001 - a file that cannot be parsed raises whatever the parser of this Python raises
         logger.warning(
             "The plugins of %s are left out, because its entry_points.txt cannot be read: %s: %s. Remedy: reinstall it.",
             _name_of(distribution),
@@ -97,7 +97,9 @@ def _core_range_of(distribution: Distribution, name: str, plugin: str) -> tuple[
         wanted = declared_range(distribution.requires or ())
     except ValueError as error:
         remedy = f"reinstall {name}, or tell its author"
-        return None, PluginError(f"The plugin {plugin} ({name}) states its core range unreadably: {error}.", remedy=remedy)
+        return None, PluginError(
+            f"The plugin {plugin} ({name}) states its core range unreadably: {error}.", remedy=remedy
+        )
     found = core_version()
     if wanted is None or found is None:
         return wanted, None

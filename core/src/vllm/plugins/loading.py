@@ -46,7 +46,10 @@ def load_plugins(group: str) -> dict[str, Any]:
     for plugin in plugins:
         if plugin.name in loaded:
             owners = ", ".join(each.distribution for each in plugins if each.name == plugin.name)
-            raise PluginError(f"Several distributions give {group} a plugin {plugin.name!r}: {owners}.", remedy="uninstall all but one")
+            raise PluginError(
+                f"Several distributions give {group} a plugin {plugin.name!r}: {owners}.",
+                remedy="uninstall all but one",
+            )
         loaded[plugin.name] = import_plugin(plugin)
         logger.info("plugin %s loaded.", plugin.name)
     return loaded

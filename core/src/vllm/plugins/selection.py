@@ -44,7 +44,10 @@ def _warn_about_surroundings(installed: tuple[Plugin, ...]) -> None:
         if name not in known:
             near = "".join(f" Did you mean {near}?" for near in near_names(name, known, limit=1))
             logger.warning_once(
-                "VLLM_PLUGINS names %r, but no installed plugin has this name. Known: %s.%s", name, ", ".join(known) or "none", near
+                "VLLM_PLUGINS names %r, but no installed plugin has this name. Known: %s.%s",
+                name,
+                ", ".join(known) or "none",
+                near,
             )
     for package in find_upstream_packages():
         logger.warning_once("%s", str(package))

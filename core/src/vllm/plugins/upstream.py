@@ -41,7 +41,9 @@ def find_upstream_packages() -> tuple[UpstreamPackage, ...]:
     """Upstream's distributions that are installed here and collide with ours. Reads metadata, imports nothing."""
     found = ((name, _version_of(name)) for name in _COLLISIONS)
     return tuple(
-        UpstreamPackage(distribution=name, version=installed, import_package=_COLLISIONS[name][0], ours=_COLLISIONS[name][1])
+        UpstreamPackage(
+            distribution=name, version=installed, import_package=_COLLISIONS[name][0], ours=_COLLISIONS[name][1]
+        )
         for name, installed in found
         if installed is not None
     )

@@ -73,7 +73,9 @@ def _as_text(sections: Mapping[str, Section]) -> Iterator[str]:
 def _system() -> Section:
     release = _key_values("/etc/os-release", "=").get("PRETTY_NAME", platform.system())
     return {
-        "system": f"{release.strip(chr(34))}, Linux {platform.release()}" if platform.system() == "Linux" else platform.platform(),
+        "system": f"{release.strip(chr(34))}, Linux {platform.release()}"
+        if platform.system() == "Linux"
+        else platform.platform(),
         "architecture": platform.machine(),
         "C library": " ".join(platform.libc_ver()).strip() or "unknown",
         "Python": f"{platform.python_version()} ({platform.python_implementation()}) at {sys.executable}",
@@ -86,7 +88,9 @@ def _processor() -> Section:
     telling = [flag for flag in flags if flag.startswith(("avx", "amx", "sve", "asimd", "fma"))]
     return {
         "processor": info.get("model name") or platform.processor() or "unknown",
-        "cores": f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}" if hasattr(os, "sched_getaffinity") else str(os.cpu_count()),
+        "cores": f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}"
+        if hasattr(os, "sched_getaffinity")
+        else str(os.cpu_count()),
         "vector units": " ".join(sorted(telling)) or "unknown",
     }
 
@@ -121,7 +125,8 @@ def _plugins() -> Section:
 
     report = report_plugins()
     lines = {
-        f"{row.name} ({row.group})": f"{row.distribution} {row.version}: {row.status}" + (f": {row.reason}" if row.reason else "")
+        f"{row.name} ({row.group})": f"{row.distribution} {row.version}: {row.status}"
+        + (f": {row.reason}" if row.reason else "")
         for row in report.rows
     }
     collisions = {package.distribution: str(package) for package in report.upstream_packages}

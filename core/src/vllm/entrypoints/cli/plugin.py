@@ -18,7 +18,9 @@ _COLUMNS = ("NAME", "DISTRIBUTION", "VERSION", "CORE RANGE", "STATUS")
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `vllm plugin list`."""
-    parser = subparsers.add_parser("plugin", help="look at the installed plugins", description="Look at the installed plugins.")
+    parser = subparsers.add_parser(
+        "plugin", help="look at the installed plugins", description="Look at the installed plugins."
+    )
     actions = parser.add_subparsers(dest="plugin_command", metavar="ACTION", required=True)
     what = "list the installed plugins: version, core range, usable here or why not"
     listing = actions.add_parser("list", help=what, description=what[0].upper() + what[1:] + ".")
@@ -57,10 +59,12 @@ def _as_text(report: PluginReport) -> Iterator[str]:
 def _table(rows: Sequence[PluginRow]) -> Iterator[str]:
     """One aligned line per plugin; below it, indented, the reason where there is one."""
     cells = [_COLUMNS, *((row.name, row.distribution, row.version, _range(row), row.status) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    lines = ["  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    ]
     yield lines[0]
-    for line, row in zip(lines[1:], rows):
+    for line, row in zip(lines[1:], rows, strict=True):
         yield line
         if row.reason:
             yield f"      {row.reason}"
