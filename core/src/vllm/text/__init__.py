@@ -1,0 +1,1 @@
+"""Text in and out: tokenizer loading, chat templates, incremental detokenisation and stop strings. No torch."""
