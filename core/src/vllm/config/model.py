@@ -16,6 +16,8 @@ class ModelConfig:
     model: str
     """Folder of the checkpoint, as the loader opens it."""
     served_model_name: str
+    served_model_aliases: tuple[str, ...] = ()
+    """Further names that requests may use."""
     tokenizer: str
     """Folder of the tokenizer; usually the model's."""
     tokenizer_mode: str = "auto"
@@ -29,6 +31,8 @@ class ModelConfig:
     """One of float32, bfloat16, float16; never "auto" here."""
     max_model_len: int = 2048
     """Most tokens of one sequence, prompt and output together."""
+    fits_max_model_len_to_cache: bool = False
+    """`--max-model-len auto`: the engine core lowers max_model_len to what the KV cache holds, instead of refusing to start."""
     vocab_size: int = 0
     """Rows of the embedding as the checkpoint has them."""
     seed: int = 0

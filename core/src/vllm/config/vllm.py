@@ -48,7 +48,15 @@ class VllmConfig:
     """Dotted path of an AttentionBackend; None = what the platform names."""
     additional_config: Mapping[str, Any] = field(default_factory=dict)
     """Whatever `--additional-config` gave; for plugins."""
+    change_reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why a field is what it is: "cache_config.block_size" -> the reason that `with_changes` was given."""
 
-    def with_changes(self, **sections: Mapping[str, Any]) -> VllmConfig:
-        """A copy with fields of sections replaced: `config.with_changes(cache_config={"block_size": 128})`."""
-        return replace(self, **{name: replace(getattr(self, name), **changes) for name, changes in sections.items()})
+    def with_changes(self, reason: str | None = None, **sections: Mapping[str, Any]) -> VllmConfig:
+        """A copy with fields of sections replaced: `config.with_changes("the kernel's tile", cache_config={"block_size": 128})`.
+
+        `reason` is a clause; it stands behind the change in the log.
+        """
+        changed = {name: replace(getattr(self, name), **changes) for name, changes in sections.items()}
+        fields = [f"{section}.{name}" for section, changes in sections.items() for name in changes]
+        reasons = {**self.change_reasons, **({} if reason is None else dict.fromkeys(fields, reason))}
+        return replace(self, **changed, change_reasons=reasons)
