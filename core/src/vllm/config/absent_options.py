@@ -39,7 +39,8 @@ _BY_FEATURE: dict[str, str] = {
     "choosing a structured-output library (it is llguidance)": "structured_outputs_config guided_decoding_backend",
     "tracing and profiling": """profiler_config otlp_traces_endpoint collect_detailed_traces enable_layerwise_nvtx_tracing
         kv_cache_metrics show_hidden_metrics_for_version enable_mfu_metrics""",
-    "choosing compiler levels": "optimization_level performance_mode max_cudagraph_capture_size kernel_config attention_config ir_op_priority",
+    "choosing compiler levels": """optimization_level performance_mode max_cudagraph_capture_size kernel_config
+        attention_config ir_op_priority""",
     "switching kernels of one vendor": "disable_custom_all_reduce disable_cascade_attn disable_sliding_window use_fp64_gumbel",
     "further admission limits": "max_num_queued_tokens max_num_active_seqs max_num_scheduled_tokens",
     "request logging": "enable_log_requests aggregate_engine_logging logging_config log_level log_config_file",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -201,12 +202,10 @@ def one_of_kinds(words: str, *kinds: Kind, placeholder: str) -> Kind:
     """The first of `kinds` that can read the value."""
 
     def parse(value: Any) -> Any:
-        for kind in kinds:
-            try:
+        for kind in kinds[:-1]:
+            with suppress(ValueError):
                 return kind.read(value)
-            except ValueError:
-                continue
-        raise ValueError
+        return kinds[-1].read(value)
 
     names = tuple(name for kind in kinds for name in kind.choices)
     return Kind(words, placeholder, parse, choices=names)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
 from typing import Any
 
 from vllm.config.option_kinds import Kind
@@ -68,7 +67,7 @@ def flag_of(name: str) -> str:
 def option(
     default: Any,
     kind: Kind,
-    help: str,
+    doc: str,
     *,
     group: str,
     aliases: tuple[str, ...] = (),
@@ -76,10 +75,10 @@ def option(
     common: bool = False,
     default_words: str | None = None,
 ) -> Any:
-    """A dataclass field that is an option; `help` is one sentence or two, for people."""
+    """A dataclass field that is an option; `doc` is one sentence or two for `--help`."""
     parts = {
         "kind": kind,
-        "help": help,
+        "help": doc,
         "group": group,
         "aliases": aliases,
         "short": short,
@@ -89,7 +88,6 @@ def option(
     return field(default=default, metadata={_KEY: parts})
 
 
-@lru_cache(maxsize=None)
 def options_of(cls: type) -> Mapping[str, Option]:
     """The options of a dataclass by keyword, in their order."""
     return {

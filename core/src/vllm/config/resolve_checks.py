@@ -166,7 +166,7 @@ def capture_sizes(args: EngineArgs) -> tuple[int, ...]:
             )
     if section and args.cudagraph_capture_sizes:
         raise ConfigError("Capture sizes are given twice: by --compilation-config and by --cudagraph-capture-sizes.")
-    sizes = [*section.values()][0] if section else args.cudagraph_capture_sizes or ()
+    sizes = next(iter(section.values())) if section else args.cudagraph_capture_sizes or ()
     return _ascending(sizes)
 
 
