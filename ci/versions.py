@@ -1,0 +1,63 @@
+"""The version rules: where a package's next version is committed, and what a release refuses.
+
+Each `pyproject.toml` commits the next version as `[tool.setuptools_scm] fallback_version = "X.Y.Z.dev0"`. Builds follow
+from it: exactly on the package's tag the version is the tag's, everywhere else `X.Y.Z.dev0+g<sha>`, however shallow or
+tagless the clone. Only a release asks for more.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from packaging.version import Version
+
+from ci.packages import ROOT, Package
+
+__all__ = ["git", "next_version", "release_blockers", "released_versions", "stale_next_version"]
+
+_NEXT = re.compile(r'^fallback_version = "(?P<version>[^"]+)"$', re.MULTILINE)
+
+
+def git(tree: Path, *arguments: str) -> str:
+    """Output of a git command in `tree`, stripped; raises `CalledProcessError` when it fails."""
+    done = subprocess.run(["git", *arguments], cwd=tree, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def next_version(entry: Package, tree: Path = ROOT) -> Version:
+    """The committed next version of a package, e.g. `0.1.0.dev0`."""
+    file = tree / entry.folder / "pyproject.toml"
+    found = _NEXT.search(file.read_text())
+    if found is None:
+        raise ValueError(f'{file} has no line `fallback_version = "X.Y.Z.dev0"` below [tool.setuptools_scm]')
+    return Version(found["version"])
+
+
+def released_versions(entry: Package, tree: Path = ROOT) -> list[Version]:
+    """Versions that have a tag of this package in `tree`, oldest first."""
+    tags = git(tree, "tag", "--list", f"{entry.tag_prefix}*").split()
+    return sorted(Version(tag.removeprefix(entry.tag_prefix)) for tag in tags)
+
+
+def stale_next_version(entry: Package, tree: Path = ROOT) -> str | None:
+    """A sentence when the next version is not above every release: development builds would sort below it."""
+    coming, released = next_version(entry, tree), released_versions(entry, tree)
+    if not released or coming > released[-1]:
+        return None
+    return f"{entry.distribution} {released[-1]} is released, but the committed next version is {coming}: raise it"
+
+
+def release_blockers(entry: Package, tree: Path = ROOT) -> list[str]:
+    """Why a release of this package cannot be cut from `tree`; empty when it can."""
+    blockers = []
+    if git(tree, "rev-parse", "--is-shallow-repository") == "true":
+        blockers.append("the clone is shallow: run `git fetch --unshallow --tags`")
+    if git(tree, "status", "--porcelain"):
+        blockers.append("the tree has uncommitted changes: commit them")
+    tags = git(tree, "tag", "--list", "--points-at", "HEAD", f"{entry.tag_prefix}*").split()
+    if len(tags) != 1:
+        wanted = f"{entry.tag_prefix}{next_version(entry, tree).base_version}"
+        blockers.append(f"{len(tags)} tags {entry.tag_prefix}* stand on this commit instead of one: tag it {wanted}")
+    return blockers
