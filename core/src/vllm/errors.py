@@ -19,10 +19,13 @@ __all__ = [
     "PlatformConflictError",
     "PluginError",
     "PluginVersionError",
+    "RpcTimeoutError",
+    "StepTimeoutError",
     "Unavailable",
     "VllmError",
     "WorkerDiedError",
     "WorkerError",
+    "in_a_sentence",
     "near_names",
     "teach",
 ]
@@ -40,6 +43,11 @@ def teach(what: str, *, cause: str | None = None, remedy: str | None = None, can
     names = ", ".join(candidates)
     parts = (("Likely cause", cause), ("Remedy", remedy), ("Did you mean", names and f"{names}?"))
     return "\n".join([what, *(f"  {label}: {text}" for label, text in parts if text)])
+
+
+def in_a_sentence(error: BaseException) -> str:
+    """What another error's text says of `error`: its class and message; of ours the first part, without its remedy."""
+    return f"{type(error).__name__}: {error.what if isinstance(error, VllmError) else error}"
 
 
 class VllmError(Exception):
@@ -117,6 +125,14 @@ class WorkerDiedError(EngineDeadError):
 
 class WorkerError(VllmError, RuntimeError):
     """A worker could not do what it was asked to; names rank and stage."""
+
+
+class StepTimeoutError(EngineDeadError, TimeoutError):
+    """A step was not answered in time; the text names the step and the workers that are still at it."""
+
+
+class RpcTimeoutError(WorkerError, TimeoutError):
+    """A `collective_rpc` was not answered in time. The workers are still at it; steps that follow wait for them."""
 
 
 class DuplicateRequestError(InvalidRequestError):

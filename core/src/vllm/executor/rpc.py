@@ -1,0 +1,36 @@
+"""Owns what `collective_rpc` may name: a method of the worker's class, or a function that takes the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from vllm.errors import InvalidRequestError, RpcTimeoutError, near_names
+from vllm.worker.worker_base import WorkerBase
+
+__all__ = ["rpc_timeout", "worker_function"]
+
+
+def worker_function(worker: WorkerBase, method: str | Callable[..., Any]) -> Callable[..., Any]:
+    """`method` bound to `worker`. A name is looked up on the worker (its class and `worker_extension_cls`)."""
+    if callable(method):
+        return partial(method, worker)
+    function = getattr(worker, method, None)
+    if not callable(function):
+        raise InvalidRequestError(
+            f"collective_rpc asks for {method!r}, but {type(worker).__name__} has no such method.",
+            parameter="method",
+            remedy="add it through worker_extension_cls, or pass a function whose first argument is the worker",
+            candidates=near_names(method, dir(worker)),
+        )
+    return function
+
+
+def rpc_timeout(method: str | Callable[..., Any], timeout_s: float, waiting_for: str) -> RpcTimeoutError:
+    """The error of a call that took too long."""
+    name = method if isinstance(method, str) else getattr(method, "__qualname__", repr(method))
+    return RpcTimeoutError(
+        f"collective_rpc({name}) was not answered within {timeout_s:g} s by {waiting_for}.",
+        remedy="give it a longer timeout; the call itself goes on and cannot be taken back",
+    )
