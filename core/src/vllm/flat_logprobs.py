@@ -91,7 +91,7 @@ class FlatLogprobs(Sequence[LogprobsOnePosition | None]):
     def __getitem__(self, index: int) -> LogprobsOnePosition | None: ...
     @overload
     def __getitem__(self, index: slice) -> FlatLogprobs: ...
-    def __getitem__(self, index: int | slice) -> LogprobsOnePosition | None | FlatLogprobs:
+    def __getitem__(self, index: int | slice) -> LogprobsOnePosition | FlatLogprobs | None:
         if isinstance(index, slice):
             part = FlatLogprobs()
             part.extend(self._position(i) for i in range(*index.indices(len(self))))
@@ -105,7 +105,7 @@ class FlatLogprobs(Sequence[LogprobsOnePosition | None]):
             return None
         span = slice(self.ends[index - 1] if index else 0, self.ends[index])
         columns = (self.logprobs[span], self.ranks[span], self.decoded_tokens[span])
-        return {token: Logprob(*entry) for token, *entry in zip(self.token_ids[span], *columns)}
+        return {token: Logprob(*entry) for token, *entry in zip(self.token_ids[span], *columns, strict=True)}
 
     def __iter__(self) -> Iterator[LogprobsOnePosition | None]:
         return (self._position(i) for i in range(len(self)))
@@ -114,6 +114,8 @@ class FlatLogprobs(Sequence[LogprobsOnePosition | None]):
         if isinstance(other, (FlatLogprobs, list)):
             return list(self) == list(other)
         return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment] # it is mutable, like a list
 
     def __repr__(self) -> str:
         return f"FlatLogprobs({list(self)!r})"

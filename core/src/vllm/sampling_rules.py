@@ -70,7 +70,9 @@ def check_logprobs_limit(name: str, wanted: int | None, vocab_size: int, max_log
     count = vocab_size if wanted == ALL_LOGPROBS else wanted
     if count > max_logprobs:
         check.reject(
-            name, wanted, f"asks for {count} tokens per position, more than the engine's {max_logprobs} (`--max-logprobs`)"
+            name,
+            wanted,
+            f"asks for {count} tokens per position, more than the engine's {max_logprobs} (`--max-logprobs`)",
         )
 
 

@@ -70,7 +70,9 @@ def _normalise(message: Any, where: str, model: str) -> dict[str, Any]:
         raise _wrong(f"{where}.role", f"must be a string, got {fields.get('role')!r}")
     result = {**fields, "content": _content_text(fields.get("content"), f"{where}.content", model)}
     if fields.get("tool_calls"):
-        result["tool_calls"] = [_tool_call(call, f"{where}.tool_calls[{i}]") for i, call in enumerate(fields["tool_calls"])]
+        result["tool_calls"] = [
+            _tool_call(call, f"{where}.tool_calls[{i}]") for i, call in enumerate(fields["tool_calls"])
+        ]
     return result
 
 

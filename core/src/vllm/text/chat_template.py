@@ -115,7 +115,9 @@ def _plain_message(message: Any) -> dict[str, Any]:
     """A message as plain data without its empty fields; reasoning goes by all the names that templates read."""
     plain = _plain(message)
     if not isinstance(plain, dict):
-        raise InvalidRequestError(f"A message must be a dict with `role` and `content`, got {message!r}.", parameter="messages")
+        raise InvalidRequestError(
+            f"A message must be a dict with `role` and `content`, got {message!r}.", parameter="messages"
+        )
     plain = {key: value for key, value in plain.items() if value is not None}
     reasoning = next((plain[field] for field in _REASONING_FIELDS if field in plain), None)
     return plain if reasoning is None else {"thinking": reasoning} | plain | {"reasoning_content": reasoning}
@@ -142,7 +144,9 @@ def _mark_end(message: dict[str, Any]) -> None:
         return
     texts = [part for part in content or () if isinstance(part, dict) and "text" in part]
     if not texts:
-        raise InvalidRequestError("`continue_final_message` needs text in the last message.", parameter="continue_final_message")
+        raise InvalidRequestError(
+            "`continue_final_message` needs text in the last message.", parameter="continue_final_message"
+        )
     texts[-1]["text"] += _CONTINUE_HERE
 
 

@@ -43,7 +43,8 @@ class TokenizerFiles:
 def read_files(folder: Path) -> TokenizerFiles:
     """Read what is there; missing files give empty mappings. Raises ModelLoadError for a file that is no JSON object."""
     return TokenizerFiles(
-        config=_read_json(folder / "tokenizer_config.json"), special_tokens=_read_json(folder / "special_tokens_map.json")
+        config=_read_json(folder / "tokenizer_config.json"),
+        special_tokens=_read_json(folder / "special_tokens_map.json"),
     )
 
 
@@ -115,7 +116,9 @@ def _added_token(token: str | dict[str, Any]) -> tokenizers.AddedToken:
 
     if isinstance(token, str):
         return tokenizers.AddedToken(token, special=True, normalized=False)
-    flags = {name: token[name] for name in ("single_word", "lstrip", "rstrip", "normalized", "special") if name in token}
+    flags = {
+        name: token[name] for name in ("single_word", "lstrip", "rstrip", "normalized", "special") if name in token
+    }
     return tokenizers.AddedToken(token["content"], **flags)
 
 
