@@ -42,7 +42,7 @@ def test_the_longest_listed_name_decides(module: str, room: str | None) -> None:
         ("app.engine.core", "app.engine.requests", None),
         ("app.engine.core", "app.models.llama", "app.models and app.engine are apart"),
         ("app.engine", "app.errors", None),
-        ("app.errors", "app", "app lies above app.errors"),
+        ("app.errors", "app", None),
         ("app.engine", "numpy", None),
     ],
 )
@@ -65,15 +65,21 @@ def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
 
 
-def test_import_linter_keeps_and_breaks_the_contract(tmp_path: Path) -> None:
-    (tmp_path / "app").mkdir()
+def make_app(folder: Path, exceptions: str = "") -> None:
+    """A package of two rooms, `app.engine` above `app.errors`, and its contract."""
+    (folder / "app").mkdir()
     for name, text in {"__init__": "", "engine": "from app import errors", "errors": ""}.items():
-        (tmp_path / "app" / f"{name}.py").write_text(text)
-    (tmp_path / ".importlinter").write_text(
+        (folder / "app" / f"{name}.py").write_text(text)
+    (folder / ".importlinter").write_text(
         "[importlinter]\nroot_package = app\ncontract_types =\n    rooms: ci.rooms.RoomsContract\n"
         "[importlinter:contract:rooms]\nname = Rooms\ntype = rooms\nroot = app\n"
         "layers =\n    app\n    app.engine\n    app.errors\n"
+        + (f"ignore_imports =\n    {exceptions}\n" if exceptions else "")
     )
+
+
+def test_import_linter_keeps_and_breaks_the_contract(tmp_path: Path) -> None:
+    make_app(tmp_path)
     kept = lint(tmp_path)
     assert kept.returncode == 0, kept.stdout
     (tmp_path / "app" / "errors.py").write_text("def late():\n    from app import engine\n")
@@ -82,3 +88,13 @@ def test_import_linter_keeps_and_breaks_the_contract(tmp_path: Path) -> None:
     assert broken.returncode == 1
     assert "app.errors imports app.engine: app.engine lies above app.errors" in broken.stdout
     assert "app.attic stands in no layer" in broken.stdout
+
+
+def test_an_exception_is_granted_by_name_and_must_be_needed(tmp_path: Path) -> None:
+    make_app(tmp_path, exceptions="app.errors -> app.engine")
+    (tmp_path / "app" / "errors.py").write_text("import app.engine")
+    assert lint(tmp_path).returncode == 0
+    (tmp_path / "app" / "errors.py").write_text("")
+    unneeded = lint(tmp_path)
+    assert unneeded.returncode == 1
+    assert "app.errors -> app.engine" in unneeded.stdout
