@@ -11,10 +11,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from vllm import envs
-from vllm.errors import PluginError, Unavailable, VllmError
+from vllm.errors import PluginError, Unavailable, in_a_sentence
 from vllm.plugins.discovery import Plugin
 from vllm.plugins.dotted import load_dotted
 from vllm.plugins.loading import import_plugin
@@ -100,7 +100,7 @@ def _import_register(plugin: Plugin) -> Callable[[], object]:
         raise PluginError(
             f"Its entry point {plugin.value} is {register!r} and not a function.", remedy=_tell_author(plugin)
         )
-    return register  # type: ignore[no-any-return]
+    return cast("Callable[[], object]", register)
 
 
 def _checked_cls(plugin: Plugin, path: str) -> type[Platform]:
@@ -108,7 +108,7 @@ def _checked_cls(plugin: Plugin, path: str) -> type[Platform]:
     complaint = _complaint_about(cls, plugin.name)
     if complaint is not None:
         raise PluginError(f"Its register() returned {path!r}, {complaint}.", remedy=_tell_author(plugin))
-    return cls  # type: ignore[no-any-return]
+    return cast("type[Platform]", cls)
 
 
 def _loaded(path: str, plugin: Plugin) -> Any:
@@ -117,7 +117,7 @@ def _loaded(path: str, plugin: Plugin) -> Any:
     except Unavailable:
         raise
     except (Exception, SystemExit) as error:
-        what = f"Its register() returned {path!r}, which cannot be loaded: {type(error).__name__}: {error}"
+        what = f"Its register() returned {path!r}, which cannot be loaded: {in_a_sentence(error)}"
         raise PluginError(what, remedy=_tell_author(plugin)) from error
 
 
@@ -190,7 +190,7 @@ def _call_in_time(register: Callable[[], object], plugin: Plugin) -> object:
 def _raise_as_answer(error: BaseException, plugin: Plugin) -> NoReturn:
     if isinstance(error, Unavailable):
         raise error
-    what = f"Its register() raised {type(error).__name__}: {error.what if isinstance(error, VllmError) else error}"
+    what = f"Its register() raised {in_a_sentence(error)}"
     remedy = f"{_tell_author(plugin)}; where its hardware is absent it should raise vllm.plugins.Unavailable"
     raise PluginError(what, remedy=remedy) from error
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from vllm import envs
-from vllm.errors import PluginError
+from vllm.errors import PluginError, in_a_sentence
 from vllm.logger import init_logger
 from vllm.platforms.candidates import Unusable, Usable, ask, asking, refuse_while_asking
 from vllm.platforms.choice import choose, named
@@ -100,7 +100,7 @@ def _created(chosen: Usable) -> Platform:
             return load_platform(chosen.path)
     except Exception as error:
         raise PluginError(
-            f"The platform {chosen.plugin} is usable, but {chosen.path}() raised {type(error).__name__}: {error}",
+            f"The platform {chosen.plugin} is usable, but {chosen.path}() raised {in_a_sentence(error)}",
             remedy=f"this is a fault of {chosen.plugin.distribution}; tell its author, or set VLLM_PLATFORM to another platform",
         ) from error
 

@@ -65,11 +65,11 @@ def _entry_points_of(distribution: Distribution) -> list[EntryPoint]:
     try:
         return [entry_point for entry_point in distribution.entry_points if entry_point.group in GROUPS]
     except Exception as error:  # noqa: BLE001 - a file that cannot be parsed raises whatever the parser of this Python raises
-        logger.warning(
+        logger.warning_once(
             "The plugins of %s are left out, because its entry_points.txt cannot be read: %s: %s. Remedy: reinstall it.",
             _name_of(distribution),
             type(error).__name__,
-            error,
+            str(error),
         )
         return []
 

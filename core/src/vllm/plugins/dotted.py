@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, TypeVar
 
-from vllm.errors import ConfigError, PluginError, near_names
+from vllm.errors import ConfigError, PluginError, in_a_sentence, near_names
 
 __all__ = ["load_dotted", "load_subclass"]
 
@@ -27,8 +27,8 @@ def load_dotted(path: str) -> Any:
     try:
         return getattr(module, attribute)
     except AttributeError as error:
-        near = near_names(attribute, dir(module))
-        raise PluginError(f"The module {module_name} has no {attribute!r} ({path}).", candidates=near) from error
+        near = "".join(f" Did you mean {name!r}?" for name in near_names(attribute, dir(module), limit=1))
+        raise PluginError(f"The module {module_name} has no {attribute!r}.{near}") from error
 
 
 def load_subclass(path: str, base: type[T], *, option: str) -> type[T]:
@@ -40,7 +40,7 @@ def load_subclass(path: str, base: type[T], *, option: str) -> type[T]:
     try:
         cls = load_dotted(path)
     except (ImportError, PluginError) as error:
-        raise ConfigError(f"{option} names {path!r}, which cannot be loaded: {error}") from error
+        raise ConfigError(f"{option} names {path!r}, which cannot be loaded: {in_a_sentence(error)}") from error
     if not (isinstance(cls, type) and issubclass(cls, base)):
         contract = f"{base.__module__}.{base.__qualname__}"
         raise ConfigError(f"{option} names {path!r}, which is no subclass of {contract}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from vllm.errors import PluginError
+from vllm.errors import PluginError, in_a_sentence
 from vllm.logger import init_logger
 from vllm.plugins.discovery import Plugin, installed_plugins
 from vllm.plugins.groups import GENERAL
@@ -30,7 +30,7 @@ def import_plugin(plugin: Plugin) -> Any:
         return plugin.entry_point.load()
     except (Exception, SystemExit) as error:  # a plugin's module may raise anything; naming the plugin is our part
         raise PluginError(
-            f"The plugin {plugin} of {plugin.group} cannot be imported ({plugin.value}): {type(error).__name__}: {error}",
+            f"The plugin {plugin} of {plugin.group} cannot be imported ({plugin.value}): {in_a_sentence(error)}",
             remedy=f"install what it needs, or pip uninstall {plugin.distribution}, or leave it out of VLLM_PLUGINS",
         ) from error
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from vllm.errors import PluginError
-from vllm.plugins.api_range import canonical
+from vllm.plugins.api_range import CORE_DISTRIBUTION, canonical
 
 __all__ = ["UpstreamPackage", "find_upstream_packages", "is_upstream", "upstream_refusal"]
 
@@ -38,14 +38,12 @@ _COLLISIONS = {
 
 
 def find_upstream_packages() -> tuple[UpstreamPackage, ...]:
-    """Upstream's distributions that are installed here and collide with ours. Reads metadata, imports nothing."""
-    found = ((name, _version_of(name)) for name in _COLLISIONS)
+    """Upstream's distributions that are installed here beside the one of ours they collide with. Reads metadata, imports nothing."""
+    found = ((name, _version_of(name), *collision) for name, collision in _COLLISIONS.items())
     return tuple(
-        UpstreamPackage(
-            distribution=name, version=installed, import_package=_COLLISIONS[name][0], ours=_COLLISIONS[name][1]
-        )
-        for name, installed in found
-        if installed is not None
+        UpstreamPackage(distribution=name, version=installed, import_package=import_package, ours=ours)
+        for name, installed, import_package, ours in found
+        if installed is not None and (ours == CORE_DISTRIBUTION or _version_of(ours) is not None)  # the core is what runs here
     )
 
 

@@ -1,0 +1,48 @@
+"""A vendor wheel whose libraries are missing breaks `import torch`, unless the platform was resolved first."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from core.tests.plugin_site import PluginSite
+
+pytest.importorskip("torch")
+
+
+@pytest.fixture
+def broken_vendor(site: PluginSite) -> PluginSite:
+    """What torch_npu does without CANN: an entry point that torch calls while it is imported, and that fails."""
+    site.add_module("vendor_npu", "raise ImportError('libascendcl.so: cannot open shared object file')")
+    site.add_distribution("vendor-npu", entry_points="[torch.backends]\nvendor_npu = vendor_npu:autoload\n")
+    return site
+
+
+def import_torch(site: PluginSite, before: str) -> subprocess.CompletedProcess[str]:
+    """In a process with this environment's own packages, torch among them."""
+    environ = {name: value for name, value in os.environ.items() if name != "TORCH_DEVICE_BACKEND_AUTOLOAD"}
+    return subprocess.run(
+        [sys.executable, "-c", f"{before}\nimport torch; print(torch.ones(2).sum().item())"],
+        env={**environ, "PYTHONPATH": f"{site.folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_torch_alone_fails(broken_vendor: PluginSite) -> None:
+    assert "libascendcl.so" in import_torch(broken_vendor, "").stderr
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["from vllm.platforms import prepare_torch_import; prepare_torch_import()", "from vllm import SamplingParams"],
+    ids=["asked for", "by any name of vllm"],
+)
+def test_torch_after_ours_works(broken_vendor: PluginSite, before: str) -> None:
+    result = import_torch(broken_vendor, before)
+    assert result.stdout == "2.0\n", result.stderr
