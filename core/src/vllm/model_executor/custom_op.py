@@ -6,13 +6,13 @@ and overrides `forward`; `forward_native` stays reachable.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from torch import nn
 
 from vllm.errors import ConfigError
+from vllm.plugins.dotted import load_subclass
 
 __all__ = ["CustomOp", "OpSet", "native_op", "native_ops"]
 
@@ -47,8 +47,9 @@ def native_op(name: str) -> Callable[[OpT], OpT]:
 
 
 def native_ops() -> Mapping[str, type[CustomOp]]:
-    """All defined ops by name; the modules under `model_executor.ops` define them when imported."""
-    import vllm.model_executor.ops  # noqa: F401  (its import registers)
+    """All defined ops by name; the modules under `model_executor.ops`, and the sampler's, define them when imported."""
+    import vllm.model_executor.ops
+    import vllm.sampling.sampler  # noqa: F401  (the imports register)
 
     return dict(_NATIVE)
 
@@ -75,9 +76,4 @@ def _load_override(name: str, path: str, known: Mapping[str, type[CustomOp]]) ->
     if name not in known:
         what = f"The platform replaces the op {name!r}, which does not exist"
         raise ConfigError(what, remedy="name one of the core's ops in Platform.op_overrides()", candidates=known)
-    module, _, cls_name = path.replace(":", ".").rpartition(".")
-    cls = getattr(importlib.import_module(module), cls_name)
-    if not (isinstance(cls, type) and issubclass(cls, known[name])):
-        what = f"The platform replaces the op {name!r} by {path}, which is no subclass of {known[name].__name__}"
-        raise ConfigError(what, remedy="subclass the native op and override forward")
-    return cls
+    return load_subclass(path, known[name], option=f"the platform's replacement of the op {name!r}")

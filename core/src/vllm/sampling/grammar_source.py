@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllm.errors import InvalidRequestError
 from vllm.sampling_params import StructuredOutputsParams
+
+if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
 
 __all__ = ["check_structured_outputs", "grammar_source"]
 
@@ -54,7 +57,7 @@ def _json_source(params: StructuredOutputsParams, schema: Any) -> str:
 
     if params.disable_additional_properties:
         schema = _closed(schema)
-    options: dict[str, Any] = {}
+    options: JsonCompileOptions = {}
     if params.disable_any_whitespace:
         options["whitespace_flexible"] = False
     elif params.whitespace_pattern is not None:

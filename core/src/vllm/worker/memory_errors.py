@@ -1,0 +1,47 @@
+"""Owns the translation of an allocator's failure into words: what was being done, how much memory there is, what to turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from vllm.errors import OutOfMemoryError
+
+if TYPE_CHECKING:
+    from vllm.platforms import Platform
+
+__all__ = ["memory_errors_explained"]
+
+HOST_ALLOCATOR_WORDS = "can't allocate memory"
+"""torch's host allocator raises a plain RuntimeError with these words."""
+
+
+@contextmanager
+def memory_errors_explained(platform: Platform, activity: str) -> Iterator[None]:
+    """Raise OutOfMemoryError, naming the activity, where memory runs out inside; other errors pass."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise _explained(platform, activity, error) from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or HOST_ALLOCATOR_WORDS in str(error)
+
+
+def _explained(platform: Platform, activity: str, error: Exception) -> OutOfMemoryError:
+    free_bytes, total_bytes = platform.memory_info()
+    first_line = (str(error).splitlines() or [type(error).__name__])[0]
+    return OutOfMemoryError(
+        f"Memory ran out in {activity}: {free_bytes / 2**20:,.0f} of {total_bytes / 2**20:,.0f} MiB are free now ({first_line})",
+        cause="the KV cache leaves too little for a step's activations, or another program took memory after the start",
+        remedy=(
+            "lower --max-num-batched-tokens or --max-num-seqs, or make the cache smaller: lower "
+            "--gpu-memory-utilization, --kv-cache-memory-bytes, or on a CPU VLLM_CPU_KVCACHE_SPACE"
+        ),
+    )

@@ -1,0 +1,54 @@
+"""Owns the running requests' state on the worker's host side, by slot: known tokens, block tables, prompt lengths.
+
+Allocated once; a plan carries only what changed. A row of a slot that is not in use holds stale values which nobody reads.
+
+Legend: S slots, L positions, B block-table columns, N rows, A appended blocks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vllm.worker.kv_cache_spec import NULL_BLOCK
+
+if TYPE_CHECKING:
+    from vllm.messages import Int32Array, Int64Array, NewSlot, StepPlan
+
+__all__ = ["PersistentBatch"]
+
+
+class PersistentBatch:
+    """Arrays indexed by slot."""
+
+    def __init__(self, num_slots: int, max_model_len: int, block_size: int) -> None:
+        self.block_size = block_size
+        # np.zeros takes untouched pages from the system: memory is used only as contexts grow into it.
+        self.token_ids_SL = np.zeros((num_slots, max_model_len + 1), np.int32)
+        self.block_table_SB = np.full((num_slots, -(-max_model_len // block_size) + 1), NULL_BLOCK, np.int32)
+        self.num_prompt_S = np.zeros(num_slots, np.int64)
+        self.num_arrived_S = np.zeros(num_slots, np.int64)
+        """Tokens known when the request took its slot; those after it were sampled here and lie on the device."""
+
+    def apply(self, plan: StepPlan) -> None:
+        """Take over the plan's new slots and appended blocks. Freed slots need nothing: their rows are overwritten or unread."""
+        for new in plan.new:
+            self._add(new)
+        self.block_table_SB[plan.appended_slots_A, plan.appended_index_A] = plan.appended_block_ids_A
+
+    def _add(self, new: NewSlot) -> None:
+        slot, known = new.slot, len(new.token_ids)
+        self.token_ids_SL[slot, :known] = new.token_ids
+        self.block_table_SB[slot, : len(new.block_ids)] = new.block_ids
+        self.num_prompt_S[slot] = new.num_prompt_tokens
+        self.num_arrived_S[slot] = known
+
+    def record(self, slots_N: Int32Array, position_N: Int64Array, token_N: Int64Array) -> None:
+        """Sampled tokens join the known ones."""
+        self.token_ids_SL[slots_N, position_N] = token_N
+
+    def cache_slots(self, slots_T: Int32Array, position_T: Int64Array) -> Int64Array:
+        """Where each token's key and value go: block × block size + offset."""
+        column_T, offset_T = np.divmod(position_T, self.block_size)
+        return self.block_table_SB[slots_T, column_T].astype(np.int64) * self.block_size + offset_T

@@ -1,0 +1,208 @@
+"""Owns the device-neutral model runner: model, KV cache, persistent batch and sampler of one rank, and the way of a step through them.
+
+What differs between devices comes from the platform: attention backend, ops, scheduling constraints, captured forward.
+
+Legend: T tokens, N rows that need logits, M sampling rows, Q prompt tokens that are scored, H hidden size, V vocabulary, G grammar rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from vllm.attention.selection import select_attention_backend
+from vllm.messages import StepOutput
+from vllm.model_executor.context import ModelContext
+from vllm.model_executor.custom_op import OpSet
+from vllm.sampling.rows import SamplingSlots
+from vllm.sampling.step import GrammarMask, SamplingStep
+from vllm.worker import kv_cache_memory
+from vllm.worker.decode_capture import DecodeCapture, capture_sizes
+from vllm.worker.memory_errors import memory_errors_explained
+from vllm.worker.model_runner_base import ModelRunnerBase
+from vllm.worker.persistent_batch import PersistentBatch
+from vllm.worker.prompt_scores import PromptScorer
+from vllm.worker.step_inputs import InputBuilder, StepInputs, StepRows, order_rows
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+    from vllm.distributed.device_communicators.base_communicator import CommunicatorBase
+    from vllm.messages import Int32Array, PromptLogprobs, StepPlan
+    from vllm.platforms import Platform
+    from vllm.worker.kv_cache_spec import KVCacheConfig, KVCacheGroup
+    from vllm.worker.prompt_scores import PromptStretch
+
+__all__ = ["TorchModelRunner"]
+
+
+class TorchModelRunner(ModelRunnerBase[StepInputs]):
+    """One rank's model. Life: load_model → kv_cache_groups → profile_run → initialize_kv_cache → warm_up → steps."""
+
+    def __init__(self, config: VllmConfig, platform: Platform, device: torch.device, tp: CommunicatorBase) -> None:
+        """Keep the arguments; `tp` is the tensor-parallel group (one rank: a group of one)."""
+        self.config = config
+        self.platform = platform
+        self.device = device
+        self.tp = tp
+        self.constraints = platform.scheduling_constraints(config)
+        self.backend = select_attention_backend(config, platform)(device)
+        self.kv_caches: list[tuple[torch.Tensor, ...]] = []
+        self._captured_sizes = capture_sizes(config, platform)
+        self._capture: DecodeCapture | None = None
+
+    # -- set-up -----------------------------------------------------------------------------------------------------------------
+
+    def load_model(self) -> None:
+        """Model and sampler, with the platform's ops."""
+        from vllm.model_executor.loader import build_model
+
+        ops = OpSet(self.platform.op_overrides())
+        context = ModelContext(
+            config=self.config,
+            ops=ops,
+            tp=self.tp,
+            attention=self.backend,
+            dtype=getattr(torch, self.config.model_config.dtype),
+            device=self.device,
+        )
+        self.model = build_model(context)
+        self.sampler = ops.create("sampler", self.config.model_config.logprobs_mode)
+
+    def kv_cache_groups(self) -> tuple[KVCacheGroup, ...]:
+        """One group of all attention layers."""
+        return kv_cache_memory.kv_cache_groups(self.config, self.model.attention_layers, self.backend)
+
+    @torch.inference_mode()
+    def profile_run(self) -> None:
+        """The largest step: every token of the budget, logits for every slot."""
+        scheduler = self.config.scheduler_config
+        num_tokens = self.constraints.bucket_tokens(scheduler.max_num_batched_tokens)
+        token_T = torch.zeros(num_tokens, dtype=torch.int64, device=self.device)
+        no_caches: list[tuple[torch.Tensor, ...]] = [() for _ in self.model.attention_layers]
+        with memory_errors_explained(self.platform, f"the profiling step of {num_tokens} tokens"):
+            hidden_TH = self.model(token_T, token_T, no_caches, self.backend.profile_metadata(num_tokens))
+            logits_NV = self.model.compute_logits(hidden_TH[: scheduler.max_num_seqs])
+            logits_NV.to(torch.float32).argmax(-1)
+
+    @torch.inference_mode()
+    def initialize_kv_cache(self, kv_cache_config: KVCacheConfig) -> None:
+        """Cache, block tables, and the state by slot."""
+        model, num_slots = self.config.model_config, self.config.scheduler_config.max_num_seqs
+        with memory_errors_explained(self.platform, f"the KV cache of {kv_cache_config.num_blocks} blocks"):
+            self.kv_caches = kv_cache_memory.allocate_kv_caches(kv_cache_config, self.backend, self.device)
+        self.batch = PersistentBatch(num_slots, model.max_model_len, kv_cache_config.block_size)
+        self.builder = InputBuilder(self.batch, self.constraints, self.device, self._captured_sizes)
+        self.sampling = SamplingSlots(num_slots, model.vocab_size, self.device)
+        self.prompt_scorer = PromptScorer(self.batch, model.vocab_size, model.logprobs_mode)
+
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Capture the decode steps, where the platform can."""
+        if self._captured_sizes:
+            self._capture = DecodeCapture(self.platform, self.model, self.device)
+            self._capture.capture_all(self._captured_sizes, self.builder, self.backend, self.kv_caches)
+
+    # -- a step -----------------------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def prepare_inputs(self, plan: StepPlan) -> StepInputs:
+        """Deltas into the state by slot; then everything by indexing with the rows' slots."""
+        self._apply(plan)
+        rows, builder = order_rows(plan), self.builder
+        slots_T, position_T = builder.tokens(rows)
+        num_padded = builder.padded_tokens(rows)
+        stretches = self.prompt_scorer.stretches(rows)
+        return StepInputs(
+            step=plan.step,
+            num_tokens=len(slots_T),
+            input_ids_T=builder.input_ids(rows, slots_T, position_T, num_padded),
+            positions_T=builder.positions(position_T, num_padded),
+            metadata=self.backend.build_metadata(builder.attention_batch(rows, slots_T, position_T, num_padded)),
+            captured_rows=builder.captured_rows(rows, num_padded) if self._capture else None,
+            logits_index=self._logits_index(rows, num_padded, stretches),
+            slots_M=rows.slots_N[rows.samples_N],
+            position_M=(rows.first_position_N + rows.count_N)[rows.samples_N],
+            prompt_stretches=stretches,
+            grammar_slots_G=plan.grammar_rows_G,
+        )
+
+    @torch.inference_mode()
+    def forward(self, inputs: StepInputs) -> torch.Tensor:
+        """The model over the step's tokens; only rows that need logits come out."""
+        arguments = inputs.input_ids_T, inputs.positions_T, self.kv_caches, inputs.metadata
+        with memory_errors_explained(self.platform, f"a step of {inputs.num_tokens} tokens"):
+            if self._capture is not None and inputs.captured_rows is not None:
+                hidden_TH = self._capture.replay(inputs.captured_rows, *arguments)
+            else:
+                hidden_TH = self.model(*arguments)
+            return hidden_TH[inputs.logits_index]
+
+    @torch.inference_mode()
+    def sample(self, hidden_NH: torch.Tensor, inputs: StepInputs, grammar_mask_GW: Int32Array | None) -> StepOutput:
+        """Tokens by slot; they stay on the device for the next step and join the known tokens on the host."""
+        num_sampling = len(inputs.slots_M)
+        with memory_errors_explained(self.platform, f"sampling {num_sampling} rows"):
+            prompt_logprobs = self._prompt_logprobs(hidden_NH[num_sampling:], inputs)
+            if not num_sampling:
+                return _no_tokens(inputs.step, prompt_logprobs)
+            logits_MV = self.model.compute_logits(hidden_NH[:num_sampling])
+            step = self._sampling_step(inputs, grammar_mask_GW)
+            output = self.sampler(logits_MV, self.sampling.rows(inputs.slots_M), step)
+        self.builder.keep_last_tokens(inputs.slots_M, output.tokens_N)
+        token_M = output.tokens_N.to("cpu", torch.int32).numpy()
+        self.batch.record(inputs.slots_M, inputs.position_M, token_M)
+        return StepOutput(
+            step=inputs.step,
+            slots_N=inputs.slots_M,
+            counts_N=np.ones(num_sampling, np.int32),
+            token_ids_M=token_M,
+            logprobs=output.logprobs,
+            prompt_logprobs=prompt_logprobs,
+        )
+
+    # -- inner ------------------------------------------------------------------------------------------------------------------
+
+    def _apply(self, plan: StepPlan) -> None:
+        for slot in plan.freed_slots.tolist():
+            self.sampling.remove(slot)
+        for new in plan.new:
+            self.sampling.add(new)
+        self.batch.apply(plan)
+        self.prompt_scorer.apply(plan)
+
+    def _logits_index(
+        self, rows: StepRows, num_padded: int, stretches: tuple[PromptStretch, ...]
+    ) -> torch.Tensor | slice:
+        """Sampling rows' last tokens, then the scored prompt tokens; everything without a copy where that is all tokens."""
+        if rows.is_decode_only and not stretches and rows.samples_N.all():
+            return slice(0, len(rows.slots_N))
+        last_N = rows.query_start_N1[1:][rows.samples_N] - 1
+        scored = [np.arange(stretch.first_token, stretch.first_token + stretch.count) for stretch in stretches]
+        return self.builder.to_device(np.concatenate([last_N, *scored]).astype(np.int64))
+
+    def _prompt_logprobs(self, hidden_QH: torch.Tensor, inputs: StepInputs) -> tuple[PromptLogprobs, ...]:
+        if not inputs.prompt_stretches:
+            return ()
+        return self.prompt_scorer.report(hidden_QH, inputs.prompt_stretches, self.model.compute_logits)
+
+    def _sampling_step(self, inputs: StepInputs, grammar_mask_GW: Int32Array | None) -> SamplingStep:
+        grammar = None
+        if grammar_mask_GW is not None and len(inputs.grammar_slots_G):
+            row_of_slot = {slot: row for row, slot in enumerate(inputs.slots_M.tolist())}
+            row_G = np.array([row_of_slot[slot] for slot in inputs.grammar_slots_G.tolist()], np.int64)
+            grammar = GrammarMask(row_G=row_G, bits_GW=grammar_mask_GW)
+        return SamplingStep(
+            slots_N=inputs.slots_M,
+            position_N=inputs.position_M,
+            token_ids_SL=self.batch.token_ids_SL,
+            num_prompt_S=self.batch.num_prompt_S,
+            grammar=grammar,
+        )
+
+
+def _no_tokens(step: int, prompt_logprobs: tuple[PromptLogprobs, ...]) -> StepOutput:
+    """A step of unfinished prompts yields no token."""
+    none = np.empty(0, np.int32)
+    return StepOutput(step=step, slots_N=none, counts_N=none, token_ids_M=none, prompt_logprobs=prompt_logprobs)
