@@ -105,7 +105,8 @@ class FlatLogprobs(Sequence[LogprobsOnePosition | None]):
             return None
         span = slice(self.ends[index - 1] if index else 0, self.ends[index])
         columns = (self.logprobs[span], self.ranks[span], self.decoded_tokens[span])
-        return {token: Logprob(*entry) for token, *entry in zip(self.token_ids[span], *columns, strict=True)}
+        entries = map(Logprob, *columns)
+        return dict(zip(self.token_ids[span], entries, strict=True))
 
     def __iter__(self) -> Iterator[LogprobsOnePosition | None]:
         return (self._position(i) for i in range(len(self)))

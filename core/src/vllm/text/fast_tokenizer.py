@@ -106,7 +106,7 @@ def _add_tokens(backend: tokenizers.Tokenizer, files: TokenizerFiles) -> None:
 def _special_entries(files: TokenizerFiles) -> list[str | dict[str, Any]]:
     extra: list[str | dict[str, Any]] = []
     for key in ("extra_special_tokens", "additional_special_tokens"):
-        entries = files.named(key) or []
+        entries: Any = files.named(key) or []  # a list, or a dict by name
         extra += entries.values() if isinstance(entries, dict) else entries
     return [token for name in _NAMED_TOKENS if (token := files.named(name))] + extra
 
