@@ -21,7 +21,7 @@ CORE_SRC = Path(__file__).parents[1] / "src"
 CORE_VERSION = "0.1.0.dev0+gabc1234"
 PLATFORM = "vllm.platform_plugins"
 
-PLATFORM_MODULE = '''
+PLATFORM_MODULE = """
 from vllm.platforms import Platform
 
 class FakePlatform(Platform):
@@ -34,7 +34,7 @@ class FakePlatform(Platform):
     def supported_dtypes(self): return ("float32",)
     def get_attn_backend_cls(self): return "nowhere.Backend"
     def capabilities(self): return {{}}
-'''
+"""
 
 
 @dataclass
@@ -51,12 +51,23 @@ class PluginSite:
         self.add_distribution("vllm-core", version=CORE_VERSION)
 
     def add_distribution(
-        self, name: str, *, version: str = "1.0", requires: Iterable[str] = (), entry_points: str = "", folder: Path | None = None
+        self,
+        name: str,
+        *,
+        version: str = "1.0",
+        requires: Iterable[str] = (),
+        entry_points: str = "",
+        folder: Path | None = None,
     ) -> Path:
         """Only the metadata of a distribution."""
         info = (folder or self.folder) / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir(parents=True)
-        lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {line}" for line in requires)]
+        lines = [
+            "Metadata-Version: 2.1",
+            f"Name: {name}",
+            f"Version: {version}",
+            *(f"Requires-Dist: {line}" for line in requires),
+        ]
         (info / "METADATA").write_text("\n".join(lines) + "\n")
         (info / "entry_points.txt").write_text(entry_points)
         return info

@@ -19,6 +19,7 @@ __all__ = [
     "PlatformConflictError",
     "PluginError",
     "PluginVersionError",
+    "QueueFullError",
     "RpcTimeoutError",
     "StepTimeoutError",
     "Unavailable",
@@ -137,6 +138,10 @@ class RpcTimeoutError(WorkerError, TimeoutError):
 
 class DuplicateRequestError(InvalidRequestError):
     """A request id is already alive in the engine."""
+
+
+class QueueFullError(VllmError, RuntimeError):
+    """Too many requests wait already; this one was not taken. The same request may succeed later (HTTP 503)."""
 
 
 class OutOfMemoryError(VllmError, RuntimeError):

@@ -50,7 +50,9 @@ def test_the_promised_log_lines(site: PluginSite) -> None:
 FAULT = "Remedy: this is a fault of vllm-plugin-bad 1.0; tell its author"
 SHOULD = "; where its hardware is absent it should raise vllm.plugins.Unavailable"
 UNINSTALL = "Remedy: install what it needs, or pip uninstall vllm-plugin-bad, or leave it out of VLLM_PLUGINS."
-CANNOT_IMPORT = "The plugin bad (vllm-plugin-bad 1.0) of vllm.platform_plugins cannot be imported (plugin_bad:register): "
+CANNOT_IMPORT = (
+    "The plugin bad (vllm-plugin-bad 1.0) of vllm.platform_plugins cannot be imported (plugin_bad:register): "
+)
 
 HOSTILE = {
     "raises at import": (
@@ -70,7 +72,10 @@ HOSTILE = {
         "def register(): raise KeyError('device')",
         f"Its register() raised KeyError: 'device'. {FAULT}{SHOULD}.",
     ),
-    "leaves in register": ("def register(): raise SystemExit(3)", f"Its register() raised SystemExit: 3. {FAULT}{SHOULD}."),
+    "leaves in register": (
+        "def register(): raise SystemExit(3)",
+        f"Its register() raised SystemExit: 3. {FAULT}{SHOULD}.",
+    ),
     "returns None": (
         "def register(): return None",
         "it gave no reason (register() returned None). Remedy: ask the author of vllm-plugin-bad to raise "
@@ -147,9 +152,11 @@ def test_a_hostile_plugin_is_reported_and_the_rest_works(site: PluginSite, case:
 
 def test_a_plugin_that_raises_is_reported_with_its_traceback(site: PluginSite) -> None:
     site.add_platform("healthy")
-    site.add_plugin("bad", "def probe():\n    raise OSError('driver speaks version 3')\n\ndef register():\n    probe()\n")
+    site.add_plugin(
+        "bad", "def probe():\n    raise OSError('driver speaks version 3')\n\ndef register():\n    probe()\n"
+    )
     log = messages(site.run(RESOLVE).stderr)
-    assert any(line.endswith("plugin_bad.py\", line 2, in probe") for line in log)
+    assert any(line.endswith('plugin_bad.py", line 2, in probe') for line in log)
     assert "OSError: driver speaks version 3" in log
 
 
@@ -184,7 +191,9 @@ def test_all_hostile_plugins_together_leave_the_healthy_one(site: PluginSite) ->
 def test_a_plugin_that_imports_torch_while_asked_is_told_so(site: PluginSite) -> None:
     site.add_module("torch", "")
     site.add_platform("alpha", before="import torch")
-    assert any("alpha (vllm-plugin-alpha 1.0) imported torch while" in line for line in messages(site.run(RESOLVE).stderr))
+    assert any(
+        "alpha (vllm-plugin-alpha 1.0) imported torch while" in line for line in messages(site.run(RESOLVE).stderr)
+    )
 
 
 # ---- the rule
@@ -221,7 +230,9 @@ def test_the_named_platform_is_the_only_one_asked(site: PluginSite) -> None:
 
 def test_a_named_platform_that_is_unusable_is_not_replaced(site: PluginSite) -> None:
     site.add_platform("reserve", is_fallback=True)
-    site.add_plugin("chip", "from vllm.plugins import Unavailable\ndef register(): raise Unavailable('no card', 'plug it in')")
+    site.add_plugin(
+        "chip", "from vllm.plugins import Unavailable\ndef register(): raise Unavailable('no card', 'plug it in')"
+    )
     assert failure(site, VLLM_PLATFORM="chip") == (
         "NoPlatformError: VLLM_PLATFORM is 'chip', but that platform is not usable here:\n"
         "  - chip (vllm-plugin-chip 1.0): no card. Remedy: plug it in.\n"

@@ -11,7 +11,15 @@ SETUP = "from vllm.plugins import installed_plugins"
 def test_metadata_is_read_without_import(site: PluginSite) -> None:
     site.add_plugin("chip", "raise RuntimeError('imported')")
     assert site.ask(LIST, setup=SETUP) == [
-        ["vllm.platform_plugins", "chip", "plugin_chip:register", "vllm-plugin-chip", "1.0", ">=0.1.dev0,<0.2.dev0", None]
+        [
+            "vllm.platform_plugins",
+            "chip",
+            "plugin_chip:register",
+            "vllm-plugin-chip",
+            "1.0",
+            ">=0.1.dev0,<0.2.dev0",
+            None,
+        ]
     ]
 
 
@@ -30,7 +38,9 @@ def test_every_group_is_found_in_a_fixed_order(site: PluginSite) -> None:
 
 
 def test_one_distribution_may_hold_several_plugins(site: PluginSite) -> None:
-    site.add_distribution("many", entry_points="[vllm.platform_plugins]\nb = m:b\na = m:a\n[vllm.general_plugins]\na = m:g\n")
+    site.add_distribution(
+        "many", entry_points="[vllm.platform_plugins]\nb = m:b\na = m:a\n[vllm.general_plugins]\na = m:g\n"
+    )
     rows = site.ask(LIST, setup=SETUP)
     assert [(row[0], row[1], row[5]) for row in rows] == [
         ("vllm.platform_plugins", "a", None),
@@ -41,7 +51,9 @@ def test_one_distribution_may_hold_several_plugins(site: PluginSite) -> None:
 
 def test_the_first_distribution_of_a_name_on_the_path_counts(site: PluginSite) -> None:
     later = site.folder / "later"
-    site.add_distribution("vllm-plugin-chip", version="2.0", entry_points="[vllm.platform_plugins]\nchip = new:register\n")
+    site.add_distribution(
+        "vllm-plugin-chip", version="2.0", entry_points="[vllm.platform_plugins]\nchip = new:register\n"
+    )
     site.add_distribution(
         "Vllm.Plugin_Chip", version="1.0", folder=later, entry_points="[vllm.platform_plugins]\nchip = old:register\n"
     )
@@ -77,7 +89,10 @@ def test_a_core_that_was_never_installed_refuses_nobody(site: PluginSite) -> Non
 def test_upstreams_plugin_is_refused_before_import(site: PluginSite) -> None:
     site.add_plugin("ascend", "raise RuntimeError", distribution="vllm_ascend", requires=[])
     (row,) = site.ask(LIST, setup=SETUP)
-    assert row[6] == "The plugin ascend comes from vllm_ascend, which is written for upstream's vLLM and not for vllm-core."
+    assert (
+        row[6]
+        == "The plugin ascend comes from vllm_ascend, which is written for upstream's vLLM and not for vllm-core."
+    )
 
 
 def test_upstreams_packages_beside_ours_are_found(site: PluginSite) -> None:
@@ -85,7 +100,9 @@ def test_upstreams_packages_beside_ours_are_found(site: PluginSite) -> None:
     site.add_distribution("vllm_spyre", version="1.2")
     site.add_distribution("vllm-plugin-spyre")
     site.add_distribution("vllm_ascend", version="0.22")  # ours is not installed: nothing to collide with
-    found = site.ask("[str(p) for p in find_upstream_packages()]", setup="from vllm.plugins import find_upstream_packages")
+    found = site.ask(
+        "[str(p) for p in find_upstream_packages()]", setup="from vllm.plugins import find_upstream_packages"
+    )
     assert found == [
         "vllm 0.32.0 (upstream's) is installed beside vllm-core: both own the import package 'vllm', so whichever was installed last "
         "has overwritten files of the other. Remedy: pip uninstall vllm, then pip install --force-reinstall --no-deps vllm-core",

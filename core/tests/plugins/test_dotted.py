@@ -22,7 +22,9 @@ def test_no_dotted_path(path: str) -> None:
 
 
 def test_a_missing_name_gets_a_near_one() -> None:
-    with pytest.raises(PluginError, match=r"^The module collections has no 'OrderdDict'. Did you mean 'OrderedDict'\?$"):
+    with pytest.raises(
+        PluginError, match=r"^The module collections has no 'OrderdDict'. Did you mean 'OrderedDict'\?$"
+    ):
         load_dotted("collections.OrderdDict")
 
 
@@ -35,5 +37,7 @@ def test_load_subclass() -> None:
     assert load_subclass("collections.OrderedDict", dict, option="--x") is OrderedDict
     with pytest.raises(ConfigError, match=r"^--x names 'collections.deque', which is no subclass of builtins.dict.$"):
         load_subclass("collections.deque", dict, option="--x")
-    with pytest.raises(ConfigError, match="--x names 'nochip.Chip', which cannot be loaded: ModuleNotFoundError: No module named"):
+    with pytest.raises(
+        ConfigError, match=r"--x names 'nochip.Chip', which cannot be loaded: ModuleNotFoundError: No module named"
+    ):
         load_subclass("nochip.Chip", dict, option="--x")

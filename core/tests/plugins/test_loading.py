@@ -66,9 +66,13 @@ def test_a_broken_general_plugin_is_reported_and_the_others_run(site: PluginSite
         "imported (plugin_a_import:register): RuntimeError: boom"
     ) in said
     assert (
-        "The general plugin b_call (vllm-plugin-b-call 1.0) raised and is skipped; what it meant to register is missing." in said
+        "The general plugin b_call (vllm-plugin-b-call 1.0) raised and is skipped; what it meant to register is missing."
+        in said
     )
-    assert any(line.startswith("The general plugin c_core is skipped: The plugin c_core (vllm-plugin-c-core) wants") for line in said)
+    assert any(
+        line.startswith("The general plugin c_core is skipped: The plugin c_core (vllm-plugin-c-core) wants")
+        for line in said
+    )
 
 
 def test_vllm_plugins_filters_general_plugins(site: PluginSite) -> None:

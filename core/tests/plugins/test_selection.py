@@ -11,9 +11,7 @@ from vllm.plugins.selection import left_out_because
 
 
 def plugin(group: str, name: str = "alpha") -> Plugin:
-    return Plugin(
-        group=group, name=name, value="m:f", distribution="d", version="1", core_range=None, refusal=None
-    )
+    return Plugin(group=group, name=name, value="m:f", distribution="d", version="1", core_range=None, refusal=None)
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -33,7 +31,9 @@ def test_only_the_named_ones(group: str, monkeypatch: pytest.MonkeyPatch) -> Non
     "group, allowed",
     [(PLATFORM, True), (GENERAL, True), (LOGITS_PROCESSORS, True), (STAT_LOGGERS, True), (ENDPOINT, False)],
 )
-def test_unset_means_all_but_those_that_must_be_named(group: str, allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unset_means_all_but_those_that_must_be_named(
+    group: str, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("VLLM_PLUGINS", raising=False)
     assert (left_out_because(plugin(group)) is None) == allowed
 
@@ -64,7 +64,9 @@ def test_upstreams_packages_and_misspelt_variables_are_said(site: PluginSite) ->
     site.add_distribution("vllm", version="0.32.0")
     collision, misspelt = warnings(site, VLLM_PLATFROM="x")
     assert collision.startswith("vllm 0.32.0 (upstream's) is installed beside vllm-core")
-    assert misspelt == "The environment variable VLLM_PLATFROM is not known and has no effect. Did you mean VLLM_PLATFORM?"
+    assert (
+        misspelt == "The environment variable VLLM_PLATFROM is not known and has no effect. Did you mean VLLM_PLATFORM?"
+    )
 
 
 def test_a_child_process_does_not_repeat_it(site: PluginSite) -> None:

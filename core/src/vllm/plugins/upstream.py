@@ -43,7 +43,8 @@ def find_upstream_packages() -> tuple[UpstreamPackage, ...]:
     return tuple(
         UpstreamPackage(distribution=name, version=installed, import_package=import_package, ours=ours)
         for name, installed, import_package, ours in found
-        if installed is not None and (ours == CORE_DISTRIBUTION or _version_of(ours) is not None)  # the core is what runs here
+        if installed is not None
+        and (ours == CORE_DISTRIBUTION or _version_of(ours) is not None)  # the core is what runs here
     )
 
 
