@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
 from vllm.engine.scheduler.interface import SchedulerInterface
-from vllm.errors import ConfigError
+from vllm.plugins.dotted import load_subclass
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -29,15 +28,8 @@ def create_scheduler(
 
 
 def _scheduler_cls(path: str | None) -> type[SchedulerInterface]:
-    if path is None:
-        from vllm.engine.scheduler.scheduler import Scheduler
+    if path is not None:
+        return load_subclass(path, SchedulerInterface, option="--scheduler-cls")
+    from vllm.engine.scheduler.scheduler import Scheduler
 
-        return Scheduler
-    module_name, _, class_name = path.replace(":", ".").rpartition(".")
-    try:
-        cls = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"--scheduler-cls {path!r} cannot be loaded: {error}") from error
-    if not (isinstance(cls, type) and issubclass(cls, SchedulerInterface)):
-        raise ConfigError(f"--scheduler-cls {path!r} is no subclass of vllm.engine.scheduler.interface.SchedulerInterface")
-    return cls
+    return Scheduler

@@ -1,0 +1,61 @@
+"""Owns the numbers that bound a step: the configuration and the platform's constraints, combined once."""
+
+from __future__ import annotations
+
+from vllm.config import VllmConfig
+from vllm.errors import ConfigError
+from vllm.platforms.constraints import SchedulingConstraints
+
+__all__ = ["StepLimits"]
+
+
+class StepLimits:
+    """What a step may hold. Raises ConfigError where configuration and constraints permit no step at all."""
+
+    def __init__(self, config: VllmConfig, constraints: SchedulingConstraints, block_size: int) -> None:
+        scheduler = config.scheduler_config
+        self.constraints = constraints
+        self.block_size = block_size
+        self.max_seqs = min((scheduler.max_num_seqs, *constraints.decode_batch_buckets[-1:]))
+        self.max_model_len = min(
+            config.model_config.max_model_len, constraints.max_model_len or config.model_config.max_model_len
+        )
+        self.max_tokens = scheduler.max_num_batched_tokens
+        """Of any step."""
+        self.max_tokens_with_prefill = min((self.max_tokens, *constraints.token_buckets[-1:]))
+        chunks = scheduler.enable_chunked_prefill
+        self.fixed_chunk = constraints.prefill_chunk_tokens
+        self.longest_chunk = (chunks and scheduler.long_prefill_token_threshold) or self.max_model_len
+        self.cuts_anywhere = chunks and self.fixed_chunk is None
+        self.max_prefills = constraints.max_concurrent_prefills or self.max_seqs
+        self._check()
+
+    def chunk_tokens(self, remaining: int, room: int) -> int:
+        """Tokens of a prompt to compute now, of `remaining`, where `room` are left in the step; 0 = it must wait for another."""
+        wanted = min(remaining, self.fixed_chunk or self.longest_chunk)
+        if self.cuts_anywhere:
+            return min(wanted, room)
+        return wanted if wanted <= room else 0
+
+    def admits_context(self, rows: int, longest_tokens: int) -> bool:
+        """Whether so many requests, the longest growing to so many tokens, stay within the device's rows × context budget."""
+        return self.constraints.admits_batch_context(rows, longest_tokens, self.block_size)
+
+    def _check(self) -> None:
+        multiple = self.constraints.block_size_multiple
+        if self.block_size % multiple:
+            raise ConfigError(
+                f"block_size={self.block_size} is not a multiple of {multiple}, which this platform needs.",
+                remedy=f"Leave --block-size out, or give a multiple of {multiple}.",
+            )
+        longest = self.fixed_chunk or (None if self.cuts_anywhere else self.max_model_len)
+        if longest is not None and longest > self.max_tokens_with_prefill:
+            raise ConfigError(
+                f"A step holds at most {self.max_tokens_with_prefill} tokens, but a prompt may have to be computed "
+                f"in pieces of {longest}: such a prompt could never run.",
+                cause="--max-num-batched-tokens is below the platform's chunk"
+                if self.fixed_chunk
+                else "chunked prefill is off, so a whole prompt goes into one step",
+                remedy=f"Give --max-num-batched-tokens {longest} or more"
+                + ("." if self.fixed_chunk else ", leave chunked prefill on, or lower --max-model-len."),
+            )

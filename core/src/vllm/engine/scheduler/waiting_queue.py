@@ -1,0 +1,51 @@
+"""Owns the requests that wait for a slot, in the order in which they will get one."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from vllm.engine.scheduler.request import Request
+
+__all__ = ["WaitingQueue"]
+
+
+class WaitingQueue:
+    """A heap over `Request.order`; a preempted request finds its old place, before all that came after it."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[tuple[float, ...], Request]] = []
+        self._alive: dict[str, Request] = {}
+        """By request id. An entry of the heap that is not in here was aborted and is skipped."""
+
+    def __len__(self) -> int:
+        return len(self._alive)
+
+    def __iter__(self) -> Iterator[Request]:
+        """In no order."""
+        return iter(self._alive.values())
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._alive
+
+    def push(self, request: Request) -> None:
+        """Queue a request."""
+        self._alive[request.message.request_id] = request
+        heapq.heappush(self._heap, (request.order, request))
+
+    def head(self) -> Request:
+        """The next request; there is one."""
+        while self._alive.get(self._heap[0][1].message.request_id) is not self._heap[0][1]:
+            heapq.heappop(self._heap)
+        return self._heap[0][1]
+
+    def pop(self) -> Request:
+        """Take the next request out; there is one."""
+        request = self.head()
+        heapq.heappop(self._heap)
+        del self._alive[request.message.request_id]
+        return request
+
+    def discard(self, request_id: str) -> Request | None:
+        """Take one request out, wherever it stands; None if it does not wait."""
+        return self._alive.pop(request_id, None)
