@@ -75,7 +75,9 @@ class AttentionBackend(abc.ABC, Generic[MetadataT]):
         self.device = device
 
     @abc.abstractmethod
-    def kv_cache_shapes(self, num_blocks: int, block_size: int, num_kv_heads: int, head_size: int) -> tuple[tuple[int, ...], ...]:
+    def kv_cache_shapes(
+        self, num_blocks: int, block_size: int, num_kv_heads: int, head_size: int
+    ) -> tuple[tuple[int, ...], ...]:
         """Shapes of one layer's cache tensors, usually (k_cache, v_cache). The runner allocates them once, zeroed."""
 
     @abc.abstractmethod

@@ -89,7 +89,9 @@ def _config_path(folder: Path) -> Path:
 def _no_folder(folder: Path) -> ModelLoadError:
     if folder.exists():
         what, cause = f"The model path {folder} is a file; a folder is needed.", "a single weight file was given"
-        return ModelLoadError(what, cause=cause, remedy="give the folder that holds config.json and the *.safetensors files")
+        return ModelLoadError(
+            what, cause=cause, remedy="give the folder that holds config.json and the *.safetensors files"
+        )
     beside = [str(path) for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
     return ModelLoadError(
         f"There is no model folder {folder}.",
@@ -108,19 +110,25 @@ def _no_config(folder: Path) -> ModelLoadError:
         cause = "the folder holds a GGUF file, which this core does not read"
     shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
     what = f"The model folder {folder} has no config.json. It holds: {shown or 'nothing'}."
-    return ModelLoadError(what, cause=cause, remedy="give the folder that holds config.json and the *.safetensors files")
+    return ModelLoadError(
+        what, cause=cause, remedy="give the folder that holds config.json and the *.safetensors files"
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ModelLoadError(f"{path} cannot be read: {error.strerror}.", remedy="check the file's permissions") from error
+        raise ModelLoadError(
+            f"{path} cannot be read: {error.strerror}.", remedy="check the file's permissions"
+        ) from error
     except ValueError as error:
         what = f"{path} is no valid JSON: {error}."
         raise ModelLoadError(what, cause="an incomplete download", remedy="fetch the file again") from error
     if not isinstance(content, dict):
-        raise ModelLoadError(f"{path} holds a {type(content).__name__} where a JSON object is needed.", remedy="fetch the file again")
+        raise ModelLoadError(
+            f"{path} holds a {type(content).__name__} where a JSON object is needed.", remedy="fetch the file again"
+        )
     return content
 
 

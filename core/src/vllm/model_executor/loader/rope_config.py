@@ -72,7 +72,9 @@ def read_rope_config(hf_config: Mapping[str, Any], layer_type: str | None = None
 
 
 def _raw_parameters(hf_config: Mapping[str, Any], layer_type: str | None) -> Mapping[str, Any]:
-    raw = hf_config.get("rope_scaling") or hf_config.get("rope_parameters") or {}  # with both, the old form wins in Transformers
+    raw = (
+        hf_config.get("rope_scaling") or hf_config.get("rope_parameters") or {}
+    )  # with both, the old form wins in Transformers
     nested = {key: value for key, value in raw.items() if isinstance(value, Mapping)}
     if not nested:
         return dict(raw)
@@ -92,7 +94,9 @@ def _rope_type(raw: Mapping[str, Any]) -> str:
 def _check_keys(rope_type: str, raw: Mapping[str, Any]) -> None:
     missing = [key for key in _REQUIRED_KEYS[rope_type] if raw.get(key) is None]
     if missing:
-        what = f"Rotary embeddings of type {rope_type!r} need {', '.join(missing)} in rope_parameters; given: {dict(raw)}."
+        what = (
+            f"Rotary embeddings of type {rope_type!r} need {', '.join(missing)} in rope_parameters; given: {dict(raw)}."
+        )
         raise ConfigError(what, remedy="add the missing keys to config.json, or with --hf-overrides")
 
 
@@ -103,7 +107,9 @@ def _first_given(raw: Mapping[str, Any], hf_config: Mapping[str, Any], key: str,
     return default
 
 
-def _original_max_position(rope_type: str, raw: Mapping[str, Any], hf_config: Mapping[str, Any], max_position: int) -> int:
+def _original_max_position(
+    rope_type: str, raw: Mapping[str, Any], hf_config: Mapping[str, Any], max_position: int
+) -> int:
     """The top level wins (Phi-3 keeps it there), as in Transformers."""
     if rope_type not in _KEEPS_ORIGINAL_LENGTH:
         return max_position

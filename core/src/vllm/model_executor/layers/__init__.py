@@ -1,0 +1,1 @@
+"""Layers that models are made of, sharded over the tensor-parallel group from the start."""

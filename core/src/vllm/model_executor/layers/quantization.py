@@ -1,0 +1,128 @@
+"""Owns the choice of how linear layers keep and apply their weights: the hook for quantisation, and the plain way.
+
+A quantisation method is registered with `@register_quantization_config("name")`; a checkpoint asks for it with
+`quantization_config.quant_method`, a user with `--quantization name`.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from vllm.errors import ConfigError, near_names
+from vllm.model_executor.layers.weights import Placement, Share
+
+if TYPE_CHECKING:
+    from vllm.model_executor.context import ModelContext
+    from vllm.model_executor.layers.linear import LinearLayer, OutputPart
+
+__all__ = [
+    "LinearMethod",
+    "QuantizationConfig",
+    "UnquantizedLinear",
+    "linear_method",
+    "register_quantization_config",
+]
+
+_METHODS: dict[str, type[QuantizationConfig]] = {}
+ConfigT = TypeVar("ConfigT", bound="type[QuantizationConfig]")
+
+
+class LinearMethod(abc.ABC):
+    """How one linear layer keeps its weights and multiplies by them."""
+
+    @abc.abstractmethod
+    def create_weights(self, layer: LinearLayer, *, dtype: torch.dtype, device: torch.device) -> None:
+        """Register the layer's parameters with `layer.add_weight`; the shapes follow from `layer.parts` and `layer.input_share`."""
+
+    @abc.abstractmethod
+    def apply(self, layer: LinearLayer, x_TI: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
+        """out_TO of this rank's rows and columns."""
+
+    def process_after_loading(self, layer: LinearLayer) -> None:
+        """Repack weights once all are loaded; default: nothing."""
+
+
+class QuantizationConfig(abc.ABC):
+    """One quantisation method with a checkpoint's settings."""
+
+    @classmethod
+    @abc.abstractmethod
+    def from_config(cls, settings: Mapping[str, Any]) -> QuantizationConfig:
+        """From the checkpoint's `quantization_config`, {} where it has none."""
+
+    @abc.abstractmethod
+    def linear_method(self, ctx: ModelContext, layer_name: str) -> LinearMethod | None:
+        """For one layer; None = this layer is not quantised."""
+
+
+def register_quantization_config(name: str) -> Callable[[ConfigT], ConfigT]:
+    """Class decorator: this QuantizationConfig serves the method `name`; a later registration replaces an earlier one."""
+
+    def register(cls: ConfigT) -> ConfigT:
+        _METHODS[name] = cls
+        return cls
+
+    return register
+
+
+def linear_method(ctx: ModelContext, layer_name: str) -> LinearMethod:
+    """The method for one layer of the model that is being built.
+
+    Raises:
+        ConfigError: the checkpoint or the user asks for a method that nobody registered.
+    """
+    settings = ctx.config.model_config.hf_config.get("quantization_config") or {}
+    name = ctx.config.model_config.quantization or settings.get("quant_method")
+    if name is None:
+        return UnquantizedLinear(ctx)
+    if name not in _METHODS:
+        raise _unknown_method(str(name))
+    return _METHODS[name].from_config(settings).linear_method(ctx, layer_name) or UnquantizedLinear(ctx)
+
+
+def _unknown_method(name: str) -> ConfigError:
+    known = ", ".join(sorted(_METHODS)) or "none"
+    return ConfigError(
+        f"The model is to be quantised by the method {name!r}, which is not known. Known: {known}.",
+        cause="the checkpoint's quantization_config or --quantization names it",
+        remedy="use a checkpoint without quantisation, or register the method with @register_quantization_config in a plugin",
+        candidates=near_names(name, _METHODS),
+    )
+
+
+class UnquantizedLinear(LinearMethod):
+    """The weight as a matrix [out, in] in the model's dtype."""
+
+    def __init__(self, ctx: ModelContext) -> None:
+        self.op = ctx.ops.create("linear")
+
+    def create_weights(self, layer: LinearLayer, *, dtype: torch.dtype, device: torch.device) -> None:
+        weight_OI = torch.empty(layer.out_features, layer.input_share.length, dtype=dtype, device=device)
+        layer.add_weight("weight", weight_OI, PartsLoader(weight_OI, layer.parts, (layer.input_share,)))
+
+    def apply(self, layer: LinearLayer, x_TI: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
+        out_TO: torch.Tensor = self.op(x_TI, layer.weight, bias_O)
+        return out_TO
+
+
+class PartsLoader:
+    """Places tensors whose first axis is the layer's output, part after part; the other axes have one share each."""
+
+    def __init__(
+        self, value: torch.Tensor, parts: tuple[OutputPart, ...], other_shares: tuple[Share, ...] = ()
+    ) -> None:
+        self._value, self._other_shares = value, other_shares
+        self._by_name = {part.name: part for part in parts}
+
+    @property
+    def parts(self) -> tuple[str | None, ...]:
+        return tuple(self._by_name)
+
+    def place(self, part: str | None) -> Placement:
+        chosen = self._by_name[part]
+        rows = slice(chosen.offset, chosen.offset + chosen.share.length)
+        return Placement(self._value[rows], (chosen.share, *self._other_shares))

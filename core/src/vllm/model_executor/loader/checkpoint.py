@@ -1,0 +1,71 @@
+"""Owns loading safetensors into a model: everything is checked against the files' headers before the first weight is read.
+
+Files are mapped, not read: of each tensor only this rank's stretch is copied, straight into its place in the fused parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from vllm.errors import ModelLoadError
+from vllm.model_executor.loader.files import weight_files
+from vllm.model_executor.loader.plan import CopyStep, plan_copies
+from vllm.model_executor.models.interface import CausalLM
+
+__all__ = ["load_checkpoint"]
+
+
+def load_checkpoint(model: CausalLM, folder: str | Path, *, use_tqdm: bool = False) -> None:
+    """Fill every parameter of `model` from the *.safetensors files of `folder`, each exactly once.
+
+    Raises:
+        ModelLoadError: files missing or broken, or tensors that do not fit the model; then no parameter was touched.
+    """
+    with _opened(weight_files(Path(folder))) as files:
+        steps = plan_copies(model, {path: _shapes(content) for path, content in files.items()})
+        for path in _progress(list(files), use_tqdm):
+            for step in steps[path]:
+                _copy(files[path], path, step)
+
+
+@contextmanager
+def _opened(paths: Iterable[Path]) -> Iterator[dict[Path, Any]]:
+    with ExitStack() as stack:
+        yield {path: stack.enter_context(_open(path)) for path in paths}
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt", device="cpu")
+    except (SafetensorError, OSError) as error:
+        raise ModelLoadError(
+            f"{path} is no readable safetensors file ({path.stat().st_size} bytes): {error}.",
+            cause="an incomplete download or copy, or a pointer file of git LFS in the place of the weights",
+            remedy="fetch the file again and compare its size with the source's",
+        ) from error
+
+
+def _shapes(content: Any) -> Mapping[str, tuple[int, ...]]:
+    return {name: tuple(content.get_slice(name).get_shape()) for name in content.keys()}  # noqa: SIM118 - no mapping
+
+
+def _progress(paths: list[Path], use_tqdm: bool) -> Iterable[Path]:
+    if not use_tqdm:
+        return paths
+    from tqdm import tqdm
+
+    return tqdm(paths, desc="Loading safetensors checkpoint shards")
+
+
+def _copy(content: Any, path: Path, step: CopyStep) -> None:
+    try:
+        stretch = content.get_slice(step.name)[step.placement.source]
+    except (SafetensorError, OSError) as error:
+        what = f"{path}: reading the tensor {step.name} failed: {error}."
+        raise ModelLoadError(what, cause="a damaged file", remedy="fetch the file again") from error
+    step.placement.target.copy_(stretch)

@@ -1,0 +1,97 @@
+"""Owns which architecture is served by which class. Importing it imports no torch: classes are named by path and loaded when wanted."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from vllm.errors import ConfigError, near_names
+from vllm.logger import init_logger
+
+if TYPE_CHECKING:
+    from vllm.model_executor.models.interface import CausalLM
+
+__all__ = ["ModelRegistry"]
+
+logger = init_logger(__name__)
+
+_FAMILIES = "vllm.model_executor.models.families"
+_BUILT_IN = {
+    "LlamaForCausalLM": f"{_FAMILIES}.llama:LlamaForCausalLM",
+    "LLaMAForCausalLM": f"{_FAMILIES}.llama:LlamaForCausalLM",
+    "MistralForCausalLM": f"{_FAMILIES}.mistral:MistralForCausalLM",
+    "Qwen2ForCausalLM": f"{_FAMILIES}.qwen2:Qwen2ForCausalLM",
+    "Qwen3ForCausalLM": f"{_FAMILIES}.qwen3:Qwen3ForCausalLM",
+}
+
+
+class _ModelRegistry:
+    """Architecture names, as in a config's `architectures`, with their classes or dotted paths."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, str | type[Any]] = dict(_BUILT_IN)
+
+    def register_model(self, architecture: str, model: str | type[Any]) -> None:
+        """Serve `architecture` by a class, or by the path "package.module:Class", which is imported only when such a model is loaded.
+
+        Raises:
+            ConfigError: a path without a class name.
+        """
+        if isinstance(model, str) and not all(model.replace(":", ".").rpartition(".")[::2]):
+            what = f"ModelRegistry.register_model({architecture!r}, {model!r}): no path of a class."
+            raise ConfigError(what, remedy='give a class, or "package.module:Class"')
+        if architecture in self._models:
+            logger.warning("The architecture %s is already served; it is now served by %s.", architecture, model)
+        self._models[architecture] = model
+
+    def get_supported_archs(self) -> list[str]:
+        """All architectures that can be served, sorted."""
+        return sorted(self._models)
+
+    def first_supported(self, architectures: list[str]) -> str:
+        """The first of a config's `architectures` that can be served.
+
+        Raises:
+            ConfigError: none can; the text names near ones.
+        """
+        for architecture in architectures:
+            if architecture in self._models:
+                return architecture
+        named = ", ".join(architectures)
+        raise ConfigError(
+            f"No model is known for the architecture {named}. Known: {', '.join(self.get_supported_archs())}.",
+            cause="the family is not written yet, or the plugin that registers it is not loaded (see VLLM_PLUGINS)",
+            remedy="register a class with ModelRegistry.register_model, or name a compatible architecture with --hf-overrides",
+            candidates=dict.fromkeys(name for wanted in architectures for name in near_names(wanted, self._models)),
+        )
+
+    def resolve(self, architecture: str) -> type[CausalLM]:
+        """The class that serves `architecture`, imported now.
+
+        Raises:
+            ConfigError: an unknown architecture, a path that cannot be imported, or a class that is no CausalLM.
+        """
+        model = self._models[self.first_supported([architecture])]
+        found = _load(architecture, model) if isinstance(model, str) else model
+        from vllm.model_executor.models.interface import CausalLM
+
+        if isinstance(found, type) and issubclass(found, CausalLM):
+            return found
+        what = f"The architecture {architecture} is registered as {model!r}, which is no subclass of CausalLM."
+        raise ConfigError(what, remedy="subclass vllm.model_executor.models.interface.CausalLM, or a family's class")
+
+
+def _load(architecture: str, path: str) -> Any:
+    module_name, _, class_name = path.replace(":", ".").rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        what = f"The architecture {architecture} is registered as {path}, but importing {module_name} failed: {error}."
+        raise ConfigError(what, remedy="check the path, and that its package is installed in this process") from error
+    if class_name not in vars(module):
+        what = f"The architecture {architecture} is registered as {path}, but {module_name} has no {class_name}."
+        raise ConfigError(what, remedy="correct the path", candidates=near_names(class_name, vars(module)))
+    return vars(module)[class_name]
+
+
+ModelRegistry = _ModelRegistry()

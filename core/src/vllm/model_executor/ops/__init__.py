@@ -1,0 +1,10 @@
+"""The core's named ops in pure torch: importing this package defines them all (see `vllm.model_executor.custom_op`)."""
+
+from __future__ import annotations
+
+from vllm.model_executor.ops.activation import GeluAndMul, GeluTanhAndMul, SiluAndMul
+from vllm.model_executor.ops.linear import Linear, VocabEmbedding
+from vllm.model_executor.ops.norm import RMSNorm
+from vllm.model_executor.ops.rotary import RotaryEmbedding
+
+__all__ = ["GeluAndMul", "GeluTanhAndMul", "Linear", "RMSNorm", "RotaryEmbedding", "SiluAndMul", "VocabEmbedding"]

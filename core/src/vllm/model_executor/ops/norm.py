@@ -1,0 +1,35 @@
+"""Owns the op "rms_norm", alone and with the residual addition before it. Legend: `…H` any leading dimensions, H normalised size."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from vllm.model_executor.custom_op import CustomOp, native_op
+
+__all__ = ["RMSNorm"]
+
+
+@native_op("rms_norm")
+class RMSNorm(CustomOp):
+    """x / sqrt(mean(x²) + eps) × weight. The statistics are computed in fp32 (Zhang & Sennrich 2019, arXiv:1910.07467)."""
+
+    def __init__(self, size: int, eps: float, *, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(size, dtype=dtype, device=device), requires_grad=False)
+
+    def forward_native(
+        self, x_H: torch.Tensor, residual_H: torch.Tensor | None = None
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """The norm of `x_H`; with a residual `(norm of x + residual, x + residual)`. Arguments are not changed."""
+        if residual_H is None:
+            return self._norm(x_H)
+        sum_H = x_H + residual_H
+        return self._norm(sum_H), sum_H
+
+    def _norm(self, x_H: torch.Tensor) -> torch.Tensor:
+        wide_H = x_H.float()
+        mean_square = wide_H.square().mean(-1, keepdim=True)
+        normed_H = wide_H * torch.rsqrt(mean_square + self.eps)
+        return self.weight * normed_H.to(x_H.dtype)

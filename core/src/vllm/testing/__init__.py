@@ -1,0 +1,1 @@
+"""What plugins and the core test themselves with (extra `vllm-core[testing]`)."""
