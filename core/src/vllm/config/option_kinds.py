@@ -9,10 +9,11 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 __all__ = [
+    "NUMBER",
     "SWITCH",
     "Kind",
     "choice",
@@ -21,6 +22,7 @@ __all__ = [
     "mapping",
     "one_of_kinds",
     "real",
+    "repeated",
     "several",
     "text",
     "whole",
@@ -35,7 +37,8 @@ class Kind:
     placeholder: str
     parse: Callable[[Any], Any]
     """Gives the value, or raises ValueError or TypeError; their text does not matter unless `tells_why`."""
-    arity: Literal["switch", "one", "many"] = "one"
+    arity: Literal["switch", "one", "many", "repeated"] = "one"
+    """many = `--flag a b c`; repeated = `--flag a --flag b`, for texts beside positional words."""
     is_mapping: bool = False
     """Whether single entries can be given, as `--option.key value`."""
     tells_why: bool = False
@@ -98,10 +101,8 @@ _HUMAN = re.compile(r"([+-]?\d+)(\.\d+)?([kKmMgGtT]?)")
 
 def human_number(value: Any) -> int:
     """A whole number, with a suffix if wanted: 2k = 2,000 and 2K = 2,048; only the decimal ones take a fraction (25.6k)."""
-    if isinstance(value, bool):
-        raise TypeError
-    if isinstance(value, int):
-        return value
+    if isinstance(_no_switch(value), int):
+        return int(value)
     match = _HUMAN.fullmatch(str(value).strip())
     if match is None:
         raise ValueError
@@ -144,9 +145,7 @@ def real(*, above: float, at_most: float | None = None, or_equal: bool = False) 
     words = f"a number {lower}" + (f" and <= {at_most:g}" if at_most is not None else "")
 
     def parse(value: Any) -> float:
-        if isinstance(value, bool):
-            raise TypeError
-        number = float(value)
+        number = float(_no_switch(value))
         low_enough = at_most is None or number <= at_most
         high_enough = number > above or (or_equal and number == above)
         if not (low_enough and high_enough):  # written so that NaN fails too
@@ -154,6 +153,15 @@ def real(*, above: float, at_most: float | None = None, or_equal: bool = False) 
         return number
 
     return Kind(words, "X", parse)
+
+
+NUMBER = Kind("a number", "X", lambda value: float(_no_switch(value)))
+
+
+def _no_switch(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise TypeError
+    return value
 
 
 # ---- structures
@@ -196,6 +204,11 @@ def several(each: Kind, words: str) -> Kind:
         return tuple(each.read(one) for one in values)
 
     return Kind(words, each.placeholder, parse, arity="many")
+
+
+def repeated(each: Kind) -> Kind:
+    """A tuple of values whose flag is given once per value."""
+    return replace(several(each, f"{each.words}, or a list of such"), arity="repeated")
 
 
 def one_of_kinds(words: str, *kinds: Kind, placeholder: str) -> Kind:

@@ -1,0 +1,120 @@
+"""Owns the command `vllm`: which commands there are, and how errors and interruptions become messages and exit statuses.
+
+Exit statuses: 0 done, 1 failed, 2 the command was written wrongly, 130 interrupted. Only the module of the command that is
+run is imported, and nothing heavy before it starts to work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Any
+
+from vllm.entrypoints.cli.argv import normalized
+from vllm.entrypoints.cli.errors import UsageError
+from vllm.errors import VllmError, near_names
+
+__all__ = ["main"]
+
+_COMMANDS = {"generate": "generate", "bench": "bench", "plugin": "plugin", "collect-env": "collect_env"}
+"""Command -> its module beside this one."""
+_NOT_YET = ("serve", "chat", "complete", "run-batch")
+"""Commands of vLLM's that this release does not have."""
+_FAILED, _MISUSED, _INTERRUPTED = 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit status. `argv` is without the program's name."""
+    try:
+        return _run(normalized(sys.argv[1:] if argv is None else argv))
+    except SystemExit as stop:  # argparse: --help, --version, or a usage error that it has printed
+        return stop.code if isinstance(stop.code, int) else _FAILED
+    except KeyboardInterrupt:
+        print("\nvllm: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, e.g. `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+        return _FAILED
+    except VllmError as error:
+        return _report(error)
+
+
+def _run(argv: Sequence[str]) -> int:
+    command = next((word for word in argv if not word.startswith("-")), None)
+    if command is not None:
+        _check_command(command)
+    parser = _parser([command] if command else _COMMANDS)
+    args, extras = parser.parse_known_args(argv)
+    if command is None:
+        parser.print_help()
+        return 0 if not argv else _MISUSED
+    if extras:
+        from vllm.entrypoints.cli.flags import take_extras
+
+        take_extras(extras, args, _innermost(parser, argv))
+    status: int = args.run(args)
+    return status
+
+
+def _parser(commands: Iterable[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vllm",
+        description="LLM inference; the hardware is a plugin.",
+        allow_abbrev=False,
+        epilog="vllm COMMAND --help tells more.",
+    )
+    parser.add_argument("-v", "--version", action=_Version, nargs=0, help="print the version and exit")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for command in commands:
+        import_module(f"vllm.entrypoints.cli.{_COMMANDS[command]}").add_parser(subparsers)
+    return parser
+
+
+class _Version(argparse.Action):
+    """The version is metadata of the distribution: looked up only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+        import vllm
+
+        parser.exit(0, f"{vllm.__version__}\n")
+
+
+def _check_command(command: str) -> None:
+    if command in _NOT_YET:
+        raise UsageError(
+            f"`vllm {command}` is not in this release yet.",
+            remedy="`vllm generate` works offline; so does vllm.LLM in Python",
+        )
+    if command not in _COMMANDS:
+        raise UsageError(
+            f"There is no command `vllm {command}`; there are {', '.join(_COMMANDS)}.",
+            candidates=near_names(command, _COMMANDS),
+        )
+
+
+def _innermost(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of the command, or of the command's own command (`vllm bench latency`)."""
+    for word in argv:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction) and word in action.choices:
+                parser = action.choices[word]
+    return parser
+
+
+def _report(error: VllmError) -> int:
+    """One message. The traceback is for those who look into it."""
+    from vllm import envs
+
+    if envs.VLLM_LOGGING_LEVEL == "DEBUG":
+        import traceback
+
+        traceback.print_exception(type(error), error, error.__traceback__)
+    print(f"vllm: {error}", file=sys.stderr)
+    return _MISUSED if isinstance(error, UsageError) else _FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
