@@ -7,8 +7,8 @@ tagless the clone. Only a release asks for more.
 
 from __future__ import annotations
 
-import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 from packaging.version import Version
@@ -16,8 +16,6 @@ from packaging.version import Version
 from ci.packages import ROOT, Package
 
 __all__ = ["git", "next_version", "release_blockers", "released_versions", "stale_next_version"]
-
-_NEXT = re.compile(r'^fallback_version = "(?P<version>[^"]+)"$', re.MULTILINE)
 
 
 def git(tree: Path, *arguments: str) -> str:
@@ -28,11 +26,8 @@ def git(tree: Path, *arguments: str) -> str:
 
 def next_version(entry: Package, tree: Path = ROOT) -> Version:
     """The committed next version of a package, e.g. `0.1.0.dev0`."""
-    file = tree / entry.folder / "pyproject.toml"
-    found = _NEXT.search(file.read_text())
-    if found is None:
-        raise ValueError(f'{file} has no line `fallback_version = "X.Y.Z.dev0"` below [tool.setuptools_scm]')
-    return Version(found["version"])
+    project = tomllib.loads((tree / entry.folder / "pyproject.toml").read_text())
+    return Version(project["tool"]["setuptools_scm"]["fallback_version"])
 
 
 def released_versions(entry: Package, tree: Path = ROOT) -> list[Version]:
