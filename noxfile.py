@@ -86,4 +86,4 @@ def plugin(session: nox.Session, name: str) -> None:
 @nox.session(name="wheels")
 def wheels_alone(session: nox.Session) -> None:
     """Builds every package, installs the wheels alone into a clean environment and runs the main job there."""
-    wheels.check(recipes.tools(), Path(session.create_tmp()))
+    wheels.check(recipes.tools(), Path(".nox/wheels").resolve())

@@ -1,20 +1,22 @@
 """Builds every package's sdist and wheel, and proves the wheels alone in a clean environment, outside the repository.
 
 First core by itself: the command must say what to install. Then the plugins whose hardware is absent: each must give
-its reason. Then cpu_ref: the main job runs.
+its reason. Then cpu_ref: the main job and the README's Python example run.
 """
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from ci.environments import Environment, clean_environ, create, run
-from ci.packages import CORE, PACKAGES, Package, package
+from ci.packages import CORE, PACKAGES, ROOT, Package, package
 from ci.recipes import MAIN_PYTHON
 
-__all__ = ["Outcome", "build", "check", "expect"]
+__all__ = ["Outcome", "build", "check", "expect", "readme_example"]
 
 PROMPT, CONTINUATION = "Count: 17 18 19", "20 21 22"
 _FALLBACK = package("cpu_ref")
@@ -48,35 +50,48 @@ def expect(outcome: Outcome, *, succeeds: bool, saying: tuple[str, ...]) -> None
         )
 
 
-def _vllm(environment: Environment, home: Path, *arguments: str) -> Outcome:
-    """Run the installed `vllm` in an empty folder."""
-    command = (str(environment.script("vllm")), *arguments)
-    print("$ vllm", *arguments, flush=True)
+def readme_example(readme: str) -> str:
+    """The README's Python example; raises `ValueError` unless there is exactly one."""
+    (example,) = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    return str(example)
+
+
+def _outcome(home: Path, *command: str | Path) -> Outcome:
+    """Run an installed command in the empty folder `home`."""
+    words = tuple(map(str, command))
+    print("$", *words, flush=True)
     done = subprocess.run(
-        command, cwd=home, env=clean_environ(), capture_output=True, text=True, timeout=300, check=False
+        words, cwd=home, env=clean_environ(), capture_output=True, text=True, timeout=300, check=False
     )
     print(done.stdout, done.stderr, sep="", flush=True)
-    return Outcome(command=command, code=done.returncode, text=done.stdout + done.stderr)
+    return Outcome(command=words, code=done.returncode, text=done.stdout + done.stderr)
+
+
+def _generates(environment: Environment, home: Path) -> None:
+    """The main job, from the command line and from Python."""
+    saying = (CONTINUATION, "Platform plugin cpu_ref is activated")
+    expect(_outcome(home, environment.script("vllm"), "generate", PROMPT), succeeds=True, saying=saying)
+    example = readme_example((ROOT / "README.md").read_text())
+    expect(_outcome(home, environment.python, "-c", example), succeeds=True, saying=(CONTINUATION,))
 
 
 def check(tools: Environment, work: Path) -> None:
     """Build all packages below `work` and prove their wheels; raises when one fails."""
     dist, home = work / "dist", work / "home"
-    home.mkdir(parents=True, exist_ok=True)
-    for old in dist.glob("*"):
-        old.unlink()
+    shutil.rmtree(work, ignore_errors=True)
+    home.mkdir(parents=True)
     wheels = {entry.name: build(tools, entry, dist) for entry in PACKAGES}
     environment = create(work / "clean", MAIN_PYTHON)
+    vllm = environment.script("vllm")
 
     environment.install(wheels[CORE.name])
-    alone = _vllm(environment, home, "generate", PROMPT)
+    alone = _outcome(home, vllm, "generate", PROMPT)
     expect(alone, succeeds=False, saying=("No platform plugin is installed", _FALLBACK.distribution))
 
     environment.install(wheels["ascend"], wheels["spyre"])
-    unusable = _vllm(environment, home, "generate", PROMPT)
+    unusable = _outcome(home, vllm, "generate", PROMPT)
     expect(unusable, succeeds=False, saying=("No platform is usable here", *_REASONS, _FALLBACK.distribution))
 
     environment.install(wheels[_FALLBACK.name])
-    generated = _vllm(environment, home, "generate", PROMPT)
-    expect(generated, succeeds=True, saying=(CONTINUATION, "Platform plugin cpu_ref is activated"))
-    expect(_vllm(environment, home, "plugin", "list"), succeeds=True, saying=(_FALLBACK.name, *_REASONS))
+    _generates(environment, home)
+    expect(_outcome(home, vllm, "plugin", "list"), succeeds=True, saying=(_FALLBACK.name, *_REASONS))

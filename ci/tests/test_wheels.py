@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ci.wheels import Outcome, expect
+from ci.packages import ROOT
+from ci.wheels import Outcome, expect, readme_example
 
 
 def outcome(code: int, text: str) -> Outcome:
@@ -31,3 +32,20 @@ def test_anything_else_is_an_error_with_the_output(
     with pytest.raises(RuntimeError, match=told) as caught:
         expect(done, succeeds=succeeds, saying=saying)
     assert done.text in str(caught.value)
+
+
+def test_the_readme_holds_one_python_example_that_compiles() -> None:
+    example = readme_example((ROOT / "README.md").read_text())
+    compile(example, "README.md", "exec")
+    assert "from vllm import LLM, SamplingParams" in example
+
+
+def test_two_examples_would_be_noticed() -> None:
+    with pytest.raises(ValueError, match="too many values"):
+        readme_example("```python\n1\n```\n```python\n2\n```\n")
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    steps = (ROOT / ".ci" / "run").read_text().replace(" --quiet", "").replace(' "$@"', "").splitlines()
+    command = " && ".join(line for line in steps if line.startswith(("python3.11", ".venv-ci/")))
+    assert f"```\n{command}\n```" in (ROOT / "README.md").read_text()
