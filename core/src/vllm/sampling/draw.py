@@ -10,7 +10,7 @@ Legend: R rows, V vocabulary, W nodes of one level, L levels.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
+from torch.nn.functional import pad
 
 __all__ = ["FAN_OUT", "draw_tokens", "num_levels"]
 
@@ -45,7 +45,7 @@ def draw_tokens(logits_RV: torch.Tensor, uniform_RL: torch.Tensor) -> torch.Tens
 def _pad(weight_RW: torch.Tensor) -> torch.Tensor:
     """Zeros up to a multiple of the fan-out; they are never picked."""
     missing = -weight_RW.shape[1] % FAN_OUT
-    return F.pad(weight_RW, (0, missing)) if missing else weight_RW
+    return pad(weight_RW, (0, missing)) if missing else weight_RW
 
 
 def _children(weight_RW: torch.Tensor, node_R1: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vllm.messages import Int32Array, NewSlot
+    from vllm.messages import NewSlot
     from vllm.sampling.step import SamplingStep
 
 __all__ = ["PenaltyTables", "Penalties"]

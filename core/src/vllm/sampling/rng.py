@@ -1,7 +1,7 @@
 """Owns randomness: a draw is a pure function of (seed, position, stage), the same on every platform, alone or in a batch.
 
-No generator objects. The hash is SplitMix64's finaliser (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014),
-applied twice: once to seed and position, once to that and the stage. numpy on the host: a step needs a handful of draws per row.
+No generator objects. The hash is SplitMix64's finaliser (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA
+2014), applied twice: once to seed and position, once to that and the stage. numpy on the host: a step needs a few draws per row.
 
 Legend: N rows, L stages.
 """

@@ -5,13 +5,14 @@ Legend: S slots, N sampling rows in batch order, R rows that draw at random.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
+from vllm.sampling.custom_processors import CustomProcessors
 from vllm.sampling.logprobs import LogprobRequest
 from vllm.sampling.penalties import Penalties, PenaltyTables
 from vllm.sampling.rules import AllowedTokens, BadWords, LogitBias, MinTokens
@@ -19,6 +20,7 @@ from vllm.sampling.truncation import Truncation
 
 if TYPE_CHECKING:
     from vllm.messages import Int32Array, Int64Array, NewSlot
+    from vllm.sampling.logits_processors_interface import AddedRow, LogitsProcessor
     from vllm.sampling.step import LogitRule
 
 __all__ = ["RandomRows", "SamplingRows", "SamplingSlots"]
@@ -53,6 +55,8 @@ class SamplingRows:
     """None = every row takes its most likely token."""
     num_greedy: int
     logprobs: LogprobRequest | None
+    after_temperature: tuple[LogitRule, ...] = ()
+    """Rules of the random rows that keep the most likely token; they see all N rows."""
 
     @property
     def is_plain_greedy(self) -> bool:
@@ -63,7 +67,15 @@ class SamplingRows:
 class SamplingSlots:
     """By slot: arrays for what every random row has, the parameter objects for what few rows have."""
 
-    def __init__(self, num_slots: int, vocab_size: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        num_slots: int,
+        vocab_size: int,
+        device: torch.device,
+        processors: Sequence[LogitsProcessor] = (),
+        outputs_of: Callable[[int], Sequence[int]] | None = None,
+    ) -> None:
+        """`outputs_of(slot)` is a live view of the slot's output tokens, for `processors`, the custom ones."""
         self._vocab_size = vocab_size
         self._device = device
         self._temperature_S = np.zeros(num_slots, np.float32)
@@ -76,11 +88,19 @@ class SamplingSlots:
         """Requests that want more than a temperature and a truncation."""
         self._tables = PenaltyTables(vocab_size, device)
         self._cached: tuple[Int32Array, SamplingRows] | None = None
+        self._custom = CustomProcessors(processors)
+        self._outputs_of = outputs_of or _no_outputs
+        self._arrivals_S = np.zeros(num_slots, np.int64)
+        self._new_of_slot: dict[int, NewSlot] = {}
+        """Of every slot; kept only for custom processors."""
 
     def add(self, new: NewSlot) -> None:
         """A request takes a slot."""
         params, slot = new.sampling, new.slot
         self.remove(slot)
+        self._arrivals_S[slot] += 1
+        if self._custom:
+            self._new_of_slot[slot] = new
         self._greedy_S[slot] = params.is_greedy
         self._temperature_S[slot] = params.temperature
         self._top_k_S[slot] = min(params.top_k or self._vocab_size, self._vocab_size)
@@ -100,9 +120,22 @@ class SamplingSlots:
 
     def rows(self, slots_N: Int32Array) -> SamplingRows:
         """The sampler's view of these slots. Rebuilt only when they are not the ones of the last call."""
-        if self._cached is None or not np.array_equal(self._cached[0], slots_N):
-            self._cached = slots_N.copy(), self._build(slots_N)
+        if self._cached is not None and np.array_equal(self._cached[0], slots_N):
+            self._custom.unchanged()
+            return self._cached[1]
+        if self._custom:
+            self._report_change(slots_N)
+        self._cached = slots_N.copy(), self._build(slots_N)
         return self._cached[1]
+
+    def _report_change(self, slots_N: Int32Array) -> None:
+        occupants = [(slot, int(self._arrivals_S[slot])) for slot in slots_N.tolist()]
+        self._custom.change(occupants, self._describe)
+
+    def _describe(self, slot: int, row: int) -> AddedRow:
+        new = self._new_of_slot[slot]
+        prompt_ids = new.token_ids[: new.num_prompt_tokens].tolist()
+        return row, new.sampling, prompt_ids, self._outputs_of(slot)
 
     def _build(self, slots_N: Int32Array) -> SamplingRows:
         special = [(row, self._special[slot]) for row, slot in enumerate(slots_N.tolist()) if slot in self._special]
@@ -113,6 +146,7 @@ class SamplingSlots:
             random=self._random(slots_N),
             num_greedy=int(self._greedy_S[slots_N].sum()),
             logprobs=self._logprobs(special),
+            after_temperature=self._custom.after_temperature,
         )
 
     def _rules(self, special: list[tuple[int, NewSlot]]) -> list[LogitRule]:
@@ -125,7 +159,7 @@ class SamplingSlots:
             rules.append(LogitBias(bias, self._device))
         if minimum := _wanted(special, lambda new: new.sampling.min_tokens and new):
             rules.append(_min_tokens(minimum))
-        return rules
+        return [*rules, *self._custom.before_choice]
 
     def _penalties(self, special: list[tuple[int, NewSlot]]) -> Penalties | None:
         rows = {new.slot: row for row, new in special if new.sampling.has_penalties}
@@ -174,6 +208,11 @@ class SamplingSlots:
 
     def _column(self, values_R: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(values_R).to(self._device)[:, None]
+
+
+def _no_outputs(slot: int) -> Sequence[int]:
+    del slot
+    return ()
 
 
 def _wants_logprobs(new: NewSlot) -> bool:

@@ -63,7 +63,7 @@ class MinTokens:
 
     def apply(self, logits_NV: torch.Tensor, step: SamplingStep) -> torch.Tensor:
         """-inf for the stop tokens of the rows that are still too short."""
-        too_short = np.flatnonzero(step.num_outputs_N[self.row_R] < self.min_tokens_R)
+        too_short = np.flatnonzero(step.num_outputs()[self.row_R] < self.min_tokens_R)
         entries = ((int(self.row_R[index]), token) for index in too_short for token in self.stop_ids_of_row[index])
         return _forbid(logits_NV, entries)
 

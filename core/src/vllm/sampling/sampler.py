@@ -44,12 +44,12 @@ class Sampler(CustomOp):
         logits_NV = self._apply_rules(logits_NV, rows, step)
         tokens_N = logits_NV.argmax(-1) if rows.num_greedy else logits_NV.new_empty(len(logits_NV), dtype=torch.int64)
         if rows.random is not None:
-            logits_NV = self._draw(logits_NV, tokens_N, rows.random, step, keep=rows.logprobs is not None)
+            logits_NV = self._draw(logits_NV, tokens_N, rows, step)
         if rows.penalties is not None:
             rows.penalties.count(tokens_N)
-        if rows.logprobs is None:
+        scores_RV = raw_RV if self._reports_raw else self._scores(logits_NV, rows)
+        if scores_RV is None or rows.logprobs is None:
             return SamplerOutput(tokens_N=tokens_N)
-        scores_RV = raw_RV if raw_RV is not None else self._scores(logits_NV, rows)
         return SamplerOutput(tokens_N=tokens_N, logprobs=rows.logprobs.report(scores_RV, tokens_N))
 
     def _scores(self, logits_NV: torch.Tensor, rows: SamplingRows) -> torch.Tensor | None:
@@ -65,16 +65,33 @@ class Sampler(CustomOp):
         return logits_NV
 
     def _draw(
-        self, logits_NV: torch.Tensor, tokens_N: torch.Tensor, random: RandomRows, step: SamplingStep, *, keep: bool
+        self, logits_NV: torch.Tensor, tokens_N: torch.Tensor, rows: SamplingRows, step: SamplingStep
     ) -> torch.Tensor:
-        """Fill in the random rows' tokens; returns the logits they were drawn from, if they are kept for reports."""
-        logits_RV = logits_NV if random.index_R is None else logits_NV[random.index_R]
-        logits_RV = random.truncation.apply(logits_RV / random.temperature_R1)
+        """Fill in the random rows' tokens; returns the logits that processed log-probabilities are about."""
+        random = rows.random
+        assert random is not None
+        logits_RV = self._scaled(logits_NV, rows, random, step)
+        logits_RV = random.truncation.apply(logits_RV)
         levels = num_levels(logits_RV.shape[1])
         uniform_RL = torch.from_numpy(uniforms(random.seed_R, step.position_N[random.row_R], levels))
         drawn_R = draw_tokens(logits_RV, uniform_RL.to(logits_RV.device))
-        where = slice(None) if random.index_R is None else random.index_R
-        tokens_N[where] = drawn_R
-        if keep and not self._reports_raw:
-            logits_NV[where] = logits_RV
+        if random.index_R is None:
+            tokens_N.copy_(drawn_R)
+            return logits_RV
+        tokens_N[random.index_R] = drawn_R
+        if rows.logprobs is not None and not self._reports_raw:
+            logits_NV[random.index_R] = logits_RV
         return logits_NV
+
+    def _scaled(
+        self, logits_NV: torch.Tensor, rows: SamplingRows, random: RandomRows, step: SamplingStep
+    ) -> torch.Tensor:
+        """The random rows' logits with temperature, and custom rules where there are any."""
+        logits_RV = logits_NV if random.index_R is None else logits_NV[random.index_R]
+        logits_RV = logits_RV / random.temperature_R1
+        if not rows.after_temperature:
+            return logits_RV
+        all_NV = logits_RV if random.index_R is None else logits_NV.index_copy(0, random.index_R, logits_RV)
+        for rule in rows.after_temperature:
+            all_NV = rule.apply(all_NV, step)
+        return all_NV if random.index_R is None else all_NV[random.index_R]

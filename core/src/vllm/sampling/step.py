@@ -46,9 +46,8 @@ class SamplingStep:
         slot = self.slots_N[row]
         return self.token_ids_SL[slot, self.num_prompt_S[slot] : self.position_N[row]]
 
-    @property
-    def num_outputs_N(self) -> Int64Array:
-        """Tokens generated so far."""
+    def num_outputs(self) -> Int64Array:
+        """[N] tokens generated so far."""
         return self.position_N - self.num_prompt_S[self.slots_N]
 
 

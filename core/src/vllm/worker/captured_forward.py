@@ -23,7 +23,9 @@ class CapturedForward(abc.ABC):
         self.device = device
 
     @abc.abstractmethod
-    def capture(self, bucket_rows: int, input_ids_T: torch.Tensor, positions_T: torch.Tensor, kv_caches: Any, metadata: Any) -> None:
+    def capture(
+        self, bucket_rows: int, input_ids_T: torch.Tensor, positions_T: torch.Tensor, kv_caches: Any, metadata: Any
+    ) -> None:
         """Record a decode step of `bucket_rows` rows. Inputs are dummies of the final shape; the recorder may keep them as its buffers."""
 
     @abc.abstractmethod

@@ -57,7 +57,9 @@ class DecodeCapture:
         megabytes = self._recorder.memory_bytes() / 2**20
         logger.info("Captured decode steps of %s rows, %.1f MiB", ", ".join(map(str, sizes)), megabytes)
 
-    def replay(self, num_rows: int, input_ids_T: torch.Tensor, positions_T: torch.Tensor, caches: Any, metadata: Any) -> torch.Tensor:
+    def replay(
+        self, num_rows: int, input_ids_T: torch.Tensor, positions_T: torch.Tensor, caches: Any, metadata: Any
+    ) -> torch.Tensor:
         """Hidden states of a captured step, valid until the next one."""
         return self._recorder.replay(num_rows, input_ids_T, positions_T, caches, metadata)
 
@@ -72,5 +74,3 @@ def dummy_rows(num_rows: int) -> StepRows:
         num_decode_rows=num_rows,
         query_start_N1=np.arange(num_rows + 1, dtype=np.int32),
     )
-
-

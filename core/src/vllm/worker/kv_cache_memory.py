@@ -55,7 +55,11 @@ def kv_cache_groups(config: VllmConfig, layers: list[Any], backend: AttentionBac
 
 
 def available_bytes(
-    config: VllmConfig, platform: Platform, device_id: int, groups: tuple[KVCacheGroup, ...], profile: Callable[[], None]
+    config: VllmConfig,
+    platform: Platform,
+    device_id: int,
+    groups: tuple[KVCacheGroup, ...],
+    profile: Callable[[], None],
 ) -> int:
     """Bytes for the KV cache: the user's number, else what the largest step leaves, as the platform takes of it."""
     wanted_bytes = config.cache_config.kv_cache_memory_bytes

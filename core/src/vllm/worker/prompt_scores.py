@@ -61,7 +61,10 @@ class PromptScorer:
         return tuple(self._stretches(rows)) if self._wanted else ()
 
     def report(
-        self, hidden_QH: torch.Tensor, stretches: tuple[PromptStretch, ...], logits: Callable[[torch.Tensor], torch.Tensor]
+        self,
+        hidden_QH: torch.Tensor,
+        stretches: tuple[PromptStretch, ...],
+        logits: Callable[[torch.Tensor], torch.Tensor],
     ) -> tuple[PromptLogprobs, ...]:
         """Scores of all stretches; `hidden_QH` holds their tokens one after the other."""
         parts = hidden_QH.split([stretch.count for stretch in stretches])

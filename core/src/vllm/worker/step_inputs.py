@@ -42,9 +42,8 @@ class StepRows:
         """Every row has one token."""
         return self.num_decode_rows == len(self.slots_N)
 
-    @property
-    def seq_lens_N(self) -> Int32Array:
-        """Context after the step."""
+    def context_lengths(self) -> Int32Array:
+        """[N] tokens of context after the step."""
         return (self.first_position_N + self.count_N).astype(np.int32)
 
 
@@ -139,7 +138,7 @@ class InputBuilder:
         self, rows: StepRows, slots_T: Int32Array, position_T: Int64Array, num_padded: int
     ) -> AttentionBatch:
         """Geometry of the step. Padded decode rows are rows of one token in the null block; padded tokens belong to no row."""
-        seq_lens_N = rows.seq_lens_N
+        seq_lens_N = rows.context_lengths()
         num_columns = -(-int(seq_lens_N.max()) // self._batch.block_size)
         block_table_NB = self._batch.block_table_SB[rows.slots_N, :num_columns]
         slot_mapping_T = self._batch.cache_slots(slots_T, position_T)
@@ -151,9 +150,7 @@ class InputBuilder:
         if missing and rows.is_decode_only:
             query_start_N1 = np.arange(num_padded + 1, dtype=np.int32)
             seq_lens_N = np.concatenate([seq_lens_N, np.ones(missing, np.int32)])
-            block_table_NB = np.concatenate(
-                [block_table_NB, np.full((missing, num_columns), NULL_BLOCK, np.int32)]
-            )
+            block_table_NB = np.concatenate([block_table_NB, np.full((missing, num_columns), NULL_BLOCK, np.int32)])
             num_decode_rows = num_padded
         return AttentionBatch(
             query_start_N1=query_start_N1,

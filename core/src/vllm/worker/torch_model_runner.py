@@ -7,7 +7,7 @@ Legend: T tokens, N rows that need logits, M sampling rows, Q prompt tokens that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from vllm.attention.selection import select_attention_backend
 from vllm.messages import StepOutput
 from vllm.model_executor.context import ModelContext
 from vllm.model_executor.custom_op import OpSet
+from vllm.sampling.load_processors import load_logits_processors
 from vllm.sampling.rows import SamplingSlots
 from vllm.sampling.step import GrammarMask, SamplingStep
 from vllm.worker import kv_cache_memory
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from vllm.distributed.device_communicators.base_communicator import CommunicatorBase
     from vllm.messages import Int32Array, PromptLogprobs, StepPlan
     from vllm.platforms import Platform
+    from vllm.sampling.logits_processors_interface import LogitsProcessor
     from vllm.worker.kv_cache_spec import KVCacheConfig, KVCacheGroup
     from vllm.worker.prompt_scores import PromptStretch
 
@@ -94,7 +96,9 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
             self.kv_caches = kv_cache_memory.allocate_kv_caches(kv_cache_config, self.backend, self.device)
         self.batch = PersistentBatch(num_slots, model.max_model_len, kv_cache_config.block_size)
         self.builder = InputBuilder(self.batch, self.constraints, self.device, self._captured_sizes)
-        self.sampling = SamplingSlots(num_slots, model.vocab_size, self.device)
+        self.sampling = SamplingSlots(
+            num_slots, model.vocab_size, self.device, self._custom_processors(), self.batch.outputs_of
+        )
         self.prompt_scorer = PromptScorer(self.batch, model.vocab_size, model.logprobs_mode)
 
     @torch.inference_mode()
@@ -163,6 +167,11 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
         )
 
     # -- inner ------------------------------------------------------------------------------------------------------------------
+
+    def _custom_processors(self) -> list[LogitsProcessor]:
+        classes = load_logits_processors(self.config.model_config.logits_processors)
+        pin = self.platform.is_pin_memory_available()
+        return [processor(self.config, self.device, pin) for processor in classes]
 
     def _apply(self, plan: StepPlan) -> None:
         for slot in plan.freed_slots.tolist():

@@ -74,7 +74,9 @@ class WorkerBase(abc.ABC):
         with self._stage("kv_cache_groups"):
             groups = self._kv_cache_groups()
         if not groups:
-            raise WorkerError(f"{type(self).__name__}._kv_cache_groups returned no group; the scheduler needs at least one.")
+            raise WorkerError(
+                f"{type(self).__name__}._kv_cache_groups returned no group; the scheduler needs at least one."
+            )
         return groups
 
     @final

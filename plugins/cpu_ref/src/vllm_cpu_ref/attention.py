@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch.nn.functional import scaled_dot_product_attention
 
 from vllm.attention.backends.abstract import AttentionBackend, AttentionBatch, AttentionSpec
 
@@ -153,7 +153,7 @@ def _softmax_attention(
 ) -> torch.Tensor:
     """torch's own attention accumulates in fp32; it has no soft cap, so that case is written out, in fp32 too."""
     if spec.logits_soft_cap is None:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=spec.scale)
+        return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=spec.scale)
     scores = torch.matmul(q.float(), k.float().transpose(-1, -2)) * spec.scale
     capped = spec.logits_soft_cap * torch.tanh(scores / spec.logits_soft_cap)
     weights = capped.masked_fill(~mask, float("-inf")).softmax(-1)

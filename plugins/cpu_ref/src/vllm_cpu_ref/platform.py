@@ -63,7 +63,9 @@ class CpuRefPlatform(Platform):
         missing = {
             Feature.GRAPH_CAPTURE: Capability.unsupported("a CPU has no launch cost that a recorded graph would save"),
             Feature.ASYNC_SCHEDULING: Capability.unsupported("the CPU that plans is the CPU that computes"),
-            Feature.SLEEP_MODE: Capability.unsupported("device memory is host memory here, there is nowhere to move to"),
+            Feature.SLEEP_MODE: Capability.unsupported(
+                "device memory is host memory here, there is nowhere to move to"
+            ),
         }
         return {**dict.fromkeys(full, Capability.full()), **missing}
 
