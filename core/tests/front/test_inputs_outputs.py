@@ -64,7 +64,15 @@ def test_numpy_integers_become_plain_ones() -> None:
 
 @pytest.mark.parametrize(
     "prompts,count",
-    [("a", 1), (["a", "b"], 2), ([1, 2, 3], 1), ([[1], [2, 3]], 2), ({"prompt": "a"}, 1), ([{"prompt": "a"}], 1), ([], 0)],
+    [
+        ("a", 1),
+        (["a", "b"], 2),
+        ([1, 2, 3], 1),
+        ([[1], [2, 3]], 2),
+        ({"prompt": "a"}, 1),
+        ([{"prompt": "a"}], 1),
+        ([], 0),
+    ],
 )
 def test_one_prompt_or_several(prompts: Any, count: int) -> None:
     assert len(as_prompt_list(prompts)) == count

@@ -99,10 +99,19 @@ class WindowDetokenizer:
         self._glue_special_tokens = not (skip_special_tokens or spaces_between_special_tokens)
         self._special_ids = frozenset(tokenizer.all_special_ids)
         self._after_special = False
-        self._ids = list(prompt_token_ids[-PROMPT_CONTEXT_TOKENS:])
+        self._ids = self._context(prompt_token_ids)
         self._shown_to = len(self._ids)
         while self._shown_to and self._text(self._ids[: self._shown_to]).endswith(BROKEN):
             self._shown_to -= 1  # the prompt ends inside a character: the output that completes it shows it
+
+    def _context(self, prompt_token_ids: Sequence[int]) -> list[int]:
+        """The visible prompt's end; more of it where a character seems broken there, which may only be cut in front."""
+        hidden = self._special_ids if self._skip_special_tokens else frozenset()
+        visible = [token_id for token_id in prompt_token_ids if token_id not in hidden]
+        length = PROMPT_CONTEXT_TOKENS
+        while length < len(visible) and self._text(visible[-length:]).endswith(BROKEN):
+            length *= 2
+        return visible[-length:]
 
     def append(self, token_ids: Sequence[int]) -> str:
         return "".join(map(self._append_one, token_ids))
