@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from vllm.engine.grammar import GrammarManager
 from vllm.engine.kv_sizing import size_kv_cache
 from vllm.engine.scheduler.selection import create_scheduler
-from vllm.errors import EngineDeadError, VllmError
+from vllm.errors import EngineDeadError, InvalidRequestError, VllmError
 from vllm.executor.selection import create_executor
 from vllm.logger import init_logger
 from vllm.messages import FinishReason
+from vllm.platforms.capabilities import Feature, require
 from vllm.platforms.selection import load_platform
+from vllm.worker.worker_base import WorkerBase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +34,7 @@ logger = init_logger(__name__)
 class EngineCore:
     """One engine. Used from one thread; `shutdown` must be called in the end (LLMEngine sees to it)."""
 
-    def __init__(self, config: VllmConfig, grammar_factory: GrammarFactory) -> None:
+    def __init__(self, config: VllmConfig, grammar_factory: GrammarFactory | None) -> None:
         """Start the workers, size and allocate the KV cache, warm up."""
         start_s = time.perf_counter()
         self.config = config
@@ -42,7 +44,6 @@ class EngineCore:
         except BaseException:
             self.executor.shutdown()
             raise
-        self._grammar_factory = grammar_factory
         self._grammars = GrammarManager(grammar_factory)
         self._in_flight: deque[tuple[StepPlan, StepHandle]] = deque()
         self._dead: BaseException | None = None
@@ -72,11 +73,9 @@ class EngineCore:
     def add_request(self, request: EngineRequest) -> None:
         """Queue a request; raises InvalidRequestError, and the others go on."""
         self._check_alive()
-        constraint = request.sampling.structured_outputs
-        state = self._grammar_factory.compile(constraint) if constraint is not None else None
         self.scheduler.add_request(request)
-        if state is not None:
-            self._grammars.add(request.request_id, state)
+        if request.sampling.structured_outputs is not None:
+            self._grammars.add(request.request_id, request.sampling.structured_outputs)
 
     def abort_requests(self, request_ids: Iterable[str], reason: FinishReason = FinishReason.ABORT) -> None:
         """End requests now; ids that are not alive are ignored."""
@@ -89,6 +88,21 @@ class EngineCore:
     def reset_prefix_cache(self) -> bool:
         """Forget cached blocks; False while requests run."""
         return self.scheduler.reset_prefix_cache()
+
+    def sleep(self, level: int) -> None:
+        """Free device memory; refused while requests run, and by a platform without sleep mode."""
+        require_sleep_mode(self.config)
+        if self.scheduler.has_unfinished_requests():
+            raise InvalidRequestError(
+                "The engine cannot sleep while requests run.", remedy="abort them or wait for them"
+            )
+        self.scheduler.reset_prefix_cache()
+        self.executor.call(WorkerBase.sleep, level)
+
+    def wake_up(self, tags: tuple[str, ...]) -> None:
+        """Undo `sleep` for the tags, or all."""
+        require_sleep_mode(self.config)
+        self.executor.call(WorkerBase.wake_up, tags)
 
     def stats(self) -> SchedulerStats:
         """The scheduler's numbers."""
@@ -105,7 +119,7 @@ class EngineCore:
         platform = load_platform(self.config.platform)
         self.executor.start_workers()
         available_bytes = self.executor.determine_available_memory()
-        kv_cache_config = size_kv_cache(self.config, self.executor.kv_cache_groups(), available_bytes)
+        kv_cache_config, self.config = size_kv_cache(self.config, self.executor.kv_cache_groups(), available_bytes)
         self.executor.initialize_kv_cache(kv_cache_config)
         self.executor.warm_up()
         return create_scheduler(
@@ -153,3 +167,9 @@ class EngineCore:
         if isinstance(error, VllmError):
             logger.error("The engine stops: %s", error)
         self.executor.shutdown()
+
+
+def require_sleep_mode(config: VllmConfig) -> None:
+    """Raise ConfigError, with the platform's reason, where it has no sleep mode."""
+    platform = load_platform(config.platform)
+    require(Feature.SLEEP_MODE, platform.capability(Feature.SLEEP_MODE), platform=platform.name, option="sleep")

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from vllm.sampling.structured_output import allocate_bitmask
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from vllm.messages import Int32Array, StepOutput, StepPlan
     from vllm.sampling.structured_output import GrammarFactory, GrammarState
+    from vllm.sampling_params import StructuredOutputsParams
 
 __all__ = ["GrammarManager", "RequestOfSlot"]
 
@@ -24,13 +27,15 @@ class RequestOfSlot(Protocol):
 class GrammarManager:
     """Lives beside the scheduler. A preempted request keeps its state: its tokens are not generated again."""
 
-    def __init__(self, factory: GrammarFactory) -> None:
+    def __init__(self, factory: GrammarFactory | None) -> None:
+        """`factory` is None for an engine without a tokenizer, which takes no grammar requests."""
         self._factory = factory
         self._states: dict[str, GrammarState] = {}
 
-    def add(self, request_id: str, state: GrammarState) -> None:
-        """Register a request's freshly compiled grammar."""
-        self._states[request_id] = state
+    def add(self, request_id: str, constraint: StructuredOutputsParams) -> None:
+        """Compile a request's grammar; raises InvalidRequestError where the constraint is unusable."""
+        assert self._factory is not None, "the input processor refuses grammars without a tokenizer"
+        self._states[request_id] = self._factory.new_state(constraint)
 
     def forget(self, request_ids: Iterable[str]) -> None:
         """Requests that ended; those without a grammar are ignored."""
@@ -39,8 +44,10 @@ class GrammarManager:
 
     def masks(self, request_ids: Sequence[str]) -> Int32Array:
         """Allowed-token bits of each request's next token, int32 [requests, ceil(vocab / 32)]."""
-        mask_GW = np.zeros((len(request_ids), self._factory.mask_words), np.int32)
-        self._factory.fill_bitmasks([self._states[request_id] for request_id in request_ids], mask_GW)
+        assert self._factory is not None, "only requests with a grammar want masks"
+        mask_GW = allocate_bitmask(len(request_ids), self._factory.vocab_size)
+        states = [self._states[request_id] for request_id in request_ids]
+        self._factory.fill_bitmasks(states, range(len(states)), mask_GW)
         return mask_GW
 
     def advance(self, plan: StepPlan, output: StepOutput, request_of_slot: RequestOfSlot) -> None:

@@ -19,8 +19,12 @@ NULL_BLOCKS = 1
 """Block 0 is never given to a request: padding rows write there."""
 
 
-def size_kv_cache(config: VllmConfig, groups: tuple[KVCacheGroup, ...], available_bytes: int) -> KVCacheConfig:
+def size_kv_cache(
+    config: VllmConfig, groups: tuple[KVCacheGroup, ...], available_bytes: int
+) -> tuple[KVCacheConfig, VllmConfig]:
     """The cache that `available_bytes` pay for (or the user's own number of blocks), checked to hold one full-length request.
+
+    The configuration comes back with `num_blocks` filled in, and with `--max-model-len auto` the context cut to the cache.
 
     Raises:
         ConfigError: the cache cannot hold `max_model_len` tokens; says how many fit and which flags to turn.
@@ -30,9 +34,22 @@ def size_kv_cache(config: VllmConfig, groups: tuple[KVCacheGroup, ...], availabl
     override = config.cache_config.num_blocks_override
     usable_blocks = override if override is not None else max(0, available_bytes // group.bytes_per_block - NULL_BLOCKS)
     capacity_tokens = usable_blocks * block_size
+    if config.model_config.fits_max_model_len_to_cache:
+        config = _cut_context(config, capacity_tokens)
     _check_one_request_fits(config, capacity_tokens, group.bytes_per_block / block_size)
     _log_capacity(capacity_tokens, config.model_config.max_model_len)
-    return KVCacheConfig(num_blocks=usable_blocks + NULL_BLOCKS, block_size=block_size, groups=groups)
+    num_blocks = usable_blocks + NULL_BLOCKS
+    return (
+        KVCacheConfig(num_blocks=num_blocks, block_size=block_size, groups=groups),
+        config.with_changes(cache_config={"num_blocks": num_blocks}),
+    )
+
+
+def _cut_context(config: VllmConfig, capacity_tokens: int) -> VllmConfig:
+    if not 0 < capacity_tokens < config.model_config.max_model_len:
+        return config
+    logger.info("Using max model len %d: as long as the KV cache holds", capacity_tokens)
+    return config.with_changes(model_config={"max_model_len": capacity_tokens})
 
 
 def _check_one_request_fits(config: VllmConfig, capacity_tokens: int, bytes_per_token: float) -> None:

@@ -1,0 +1,180 @@
+"""Owns the way from a user's prompt and parameters to checked `EngineRequest`s: everything that can be refused is refused here."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vllm.errors import InvalidRequestError
+from vllm.inputs import check_token_ids, parse_prompt
+from vllm.messages import Delivery, EngineRequest
+from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+    from vllm.inputs import ParsedPrompt
+    from vllm.sampling.structured_output import GrammarFactory
+    from vllm.text.tokenizer import Tokenizer
+
+__all__ = ["InputProcessor", "ProcessedRequest", "child_request_id"]
+
+_SEED_BITS = 63
+_GOLDEN = 0x9E3779B97F4A7C15
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessedRequest:
+    """A user's request, checked and expanded: one child per wanted output (`n`)."""
+
+    request_id: str
+    prompt_text: str | None
+    prompt_token_ids: list[int]
+    params: SamplingParams
+    """A copy: what the user changes later does not reach a running request."""
+    arrival_time_s: float
+    """time.monotonic()."""
+    children: tuple[EngineRequest, ...]
+
+
+def child_request_id(request_id: str, index: int, n: int) -> str:
+    """The engine's id of output `index` of `n`; the user's own id where there is only one."""
+    return request_id if n == 1 else f"{index}_{request_id}"
+
+
+class InputProcessor:
+    """One per engine. Not for several threads: it draws seeds."""
+
+    def __init__(self, config: VllmConfig, tokenizer: Tokenizer | None, grammar_factory: GrammarFactory | None) -> None:
+        self._config = config.model_config
+        self._tokenizer = tokenizer
+        self._grammars = grammar_factory
+        self._seeds = np.random.default_rng(config.model_config.seed)
+
+    def process(self, request_id: str, prompt: Any, params: SamplingParams, *, priority: int = 0) -> ProcessedRequest:
+        """Check and expand one request.
+
+        Raises:
+            InvalidRequestError: prompt or parameters are unusable; names the parameter, its value and the limit.
+        """
+        arrival_time_s = time.monotonic()
+        params = self._checked_params(params)
+        parsed = parse_prompt(prompt)
+        token_ids = self._token_ids(parsed)
+        max_tokens = self._max_tokens(len(token_ids), params)
+        return ProcessedRequest(
+            request_id=request_id,
+            prompt_text=parsed.text,
+            prompt_token_ids=token_ids,
+            params=params,
+            arrival_time_s=arrival_time_s,
+            children=self._children(request_id, token_ids, params, max_tokens, parsed, arrival_time_s, priority),
+        )
+
+    # -- prompt ---------------------------------------------------------------------------------------------------------------
+
+    def _token_ids(self, parsed: ParsedPrompt) -> list[int]:
+        if parsed.token_ids is not None:
+            check_token_ids(parsed.token_ids, self._config.vocab_size)
+            return parsed.token_ids
+        if self._tokenizer is None:
+            raise InvalidRequestError(
+                "The prompt is text, but the engine runs with skip_tokenizer_init.",
+                parameter="prompt",
+                remedy="give prompt_token_ids, or start the engine with a tokenizer",
+            )
+        assert parsed.text is not None
+        token_ids = self._tokenizer.encode(parsed.text)
+        check_token_ids(token_ids, self._config.vocab_size)
+        return token_ids
+
+    def _max_tokens(self, prompt_tokens: int, params: SamplingParams) -> int:
+        """What may be generated: the user's max_tokens, cut to the context."""
+        room = self._config.max_model_len - prompt_tokens
+        if room < 1:
+            raise InvalidRequestError(
+                f"This model's maximum context length is {self._config.max_model_len} tokens. However, your prompt "
+                f"contains {prompt_tokens} tokens, which leaves no room for an output token.",
+                parameter="input_tokens",
+                remedy="shorten the prompt, or raise --max-model-len if the model allows it",
+            )
+        return room if params.max_tokens is None else min(room, params.max_tokens)
+
+    # -- parameters -----------------------------------------------------------------------------------------------------------
+
+    def _checked_params(self, params: SamplingParams) -> SamplingParams:
+        if not isinstance(params, SamplingParams):
+            raise InvalidRequestError(
+                f"params must be a SamplingParams, got {type(params).__name__}.", parameter="params"
+            )
+        params = params.clone()
+        params.verify()
+        params.check_against_model(
+            vocab_size=self._config.vocab_size,
+            max_model_len=self._config.max_model_len,
+            max_logprobs=self._config.max_logprobs,
+            has_tokenizer=self._tokenizer is not None,
+        )
+        if params.structured_outputs is not None:
+            assert self._grammars is not None, "check_against_model refuses grammars without a tokenizer"
+            self._grammars.new_state(params.structured_outputs)  # compiled once and kept: the core finds it ready
+        return params
+
+    def _bad_words(self, params: SamplingParams) -> tuple[tuple[int, ...], ...]:
+        """Token sequences of the bad words, at the start of a text and after a space, since tokenizers tell them apart."""
+        if not params.bad_words or self._tokenizer is None:
+            return ()
+        texts = [prefix + word.lstrip() for word in params.bad_words for prefix in ("", " ")]
+        sequences = [tuple(self._tokenizer.encode(text, add_special_tokens=False)) for text in texts]
+        return tuple(dict.fromkeys(sequence for sequence in sequences if sequence))
+
+    def _stop_token_ids(self, params: SamplingParams) -> tuple[int, ...]:
+        eos = () if params.ignore_eos else self._config.eos_token_ids
+        return tuple(dict.fromkeys([*eos, *(params.stop_token_ids or ())]))
+
+    # -- children -------------------------------------------------------------------------------------------------------------
+
+    def _children(
+        self,
+        request_id: str,
+        token_ids: list[int],
+        params: SamplingParams,
+        max_tokens: int,
+        parsed: ParsedPrompt,
+        arrival_time_s: float,
+        priority: int,
+    ) -> tuple[EngineRequest, ...]:
+        prompt = np.asarray(token_ids, np.int32)
+        bad_words, stop_ids = self._bad_words(params), self._stop_token_ids(params)
+        seed = params.seed if params.seed is not None else int(self._seeds.integers(1 << _SEED_BITS))
+        return tuple(
+            EngineRequest(
+                request_id=child_request_id(request_id, index, params.n),
+                prompt_token_ids=prompt,
+                sampling=params,
+                seed=_child_seed(seed, index),
+                max_tokens=max_tokens,
+                stop_token_ids=stop_ids,
+                eos_token_ids=self._config.eos_token_ids,
+                bad_words_token_ids=bad_words,
+                arrival_time_s=arrival_time_s,
+                priority=priority,
+                cache_salt=parsed.cache_salt,
+                delivery=_delivery(params),
+            )
+            for index in range(params.n)
+        )
+
+
+def _child_seed(seed: int, index: int) -> int:
+    """Output 0 draws as a request with n=1 would; the others draw independently."""
+    return (seed + index * _GOLDEN) % (1 << _SEED_BITS)
+
+
+def _delivery(params: SamplingParams) -> Delivery:
+    """Tokens are needed at every step for streaming and to look for stop strings; else once, at the end."""
+    if params.output_kind is RequestOutputKind.FINAL_ONLY and not params.stop:
+        return Delivery.AT_FINISH
+    return Delivery.EVERY_STEP

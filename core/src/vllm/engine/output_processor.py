@@ -1,0 +1,150 @@
+"""Owns the way from a step's arrays to `RequestOutput`s: detokenisation, stop strings, log-probabilities, `n` outputs as one request."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vllm.engine.request_state import ChildState, ParentState
+from vllm.errors import DuplicateRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from vllm.engine.input_processor import ProcessedRequest
+    from vllm.messages import EngineStepOutput, FinishedRequest, RequestTokens, SampledLogprobs
+    from vllm.outputs import RequestOutput
+    from vllm.text.tokenizer import Tokenizer
+
+__all__ = ["OutputProcessor", "StepReport"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepReport:
+    """What one step means to the front."""
+
+    outputs: list[RequestOutput]
+    stopped_request_ids: list[str]
+    """Engine ids that a stop string ended: the core must be told, it goes on generating otherwise."""
+    finished: list[ParentState]
+    """Requests that ended, for statistics."""
+
+
+class OutputProcessor:
+    """Knows every request between `add` and its end."""
+
+    def __init__(self, tokenizer: Tokenizer | None) -> None:
+        self._tokenizer = tokenizer
+        self._children: dict[str, ChildState] = {}
+        self._parents: dict[str, ParentState] = {}
+
+    def add(self, request: ProcessedRequest) -> None:
+        """Begin a request; raises DuplicateRequestError for an id that is alive."""
+        if request.request_id in self._parents:
+            raise DuplicateRequestError(
+                f"The request id {request.request_id!r} is already in use by a request that has not ended.",
+                parameter="request_id",
+                remedy="give every request an id of its own",
+            )
+        parent = ParentState(request, self._tokenizer, time.time())
+        self._parents[request.request_id] = parent
+        self._children |= {
+            child.request_id: state for child, state in zip(request.children, parent.children, strict=True)
+        }
+
+    def __len__(self) -> int:
+        return len(self._parents)
+
+    def forget(self, request_ids: Iterable[str]) -> list[str]:
+        """Drop users' requests (aborted, or refused by the core); gives the engine ids of their outputs that still run."""
+        dropped = {request_id for request_id in request_ids if self._parents.pop(request_id, None) is not None}
+        running = [key for key, child in self._children.items() if child.parent.request.request_id in dropped]
+        for key in running:
+            del self._children[key]
+        return running
+
+    def process(self, step: EngineStepOutput) -> StepReport:
+        """Take one step. Costs Python only for requests that stream, look for stop strings, or ended."""
+        changed: dict[str, list[ChildState]] = {}
+        stopped: list[str] = []
+        ends = {ended.request_id: ended for ended in step.finished}
+        self._take_prompt_logprobs(step)
+        if step.tokens is not None:
+            stopped = self._take_tokens(step.tokens, ends, changed)
+        logprobs_of = dict(step.finished_logprobs)
+        for ended in ends.values():
+            self._take_end(ended, logprobs_of.get(ended.request_id), changed)
+        outputs, finished = self._report(changed)
+        return StepReport(outputs=outputs, stopped_request_ids=stopped, finished=finished)
+
+    # -- inner ----------------------------------------------------------------------------------------------------------------
+
+    def _take_prompt_logprobs(self, step: EngineStepOutput) -> None:
+        """All `n` outputs compute them; the first output's are shown."""
+        for request_id, stretch in step.prompt_logprobs:
+            child = self._children.get(request_id)
+            if child is not None and child.index == 0 and child.parent.prompt_logprobs is not None:
+                child.parent.prompt_logprobs.add_prompt(stretch)
+
+    def _take_tokens(
+        self, tokens: RequestTokens, ends: dict[str, FinishedRequest], changed: dict[str, list[ChildState]]
+    ) -> list[str]:
+        """Tokens of requests that want them at every step; ends that come with them are taken out of `ends`."""
+        stopped: list[str] = []
+        token_ids, cached = tokens.token_ids_M.tolist(), tokens.num_cached_tokens_R.tolist()
+        stops_M = np.cumsum(tokens.counts_R).tolist()
+        start = 0
+        for request_id, stop, num_cached in zip(tokens.request_ids, stops_M, cached, strict=True):
+            child, span = self._children.get(request_id), range(start, stop)
+            start = stop
+            if child is None:
+                continue  # ended by a stop string or aborted while this step ran
+            child.parent.num_cached_tokens = num_cached
+            ended = ends.pop(request_id, None)
+            hit = child.append(token_ids[span.start : span.stop], _rows_in(tokens.logprobs, span), ended)
+            self._note(child, request_id, ended, changed)
+            if hit:
+                stopped += [] if ended is not None else [request_id]
+                self._children.pop(request_id, None)
+        return stopped
+
+    def _take_end(
+        self, ended: FinishedRequest, logprobs: SampledLogprobs | None, changed: dict[str, list[ChildState]]
+    ) -> None:
+        """An end without tokens of its own step: all tokens of an AT_FINISH request, or an abort."""
+        child = self._children.get(ended.request_id)
+        if child is None:
+            return
+        new_ids = ended.output_token_ids[len(child.token_ids) :].tolist()
+        child.append(new_ids, None if logprobs is None else (logprobs, range(len(logprobs.rows_R))), ended)
+        self._note(child, ended.request_id, ended, changed)
+
+    def _note(
+        self, child: ChildState, request_id: str, ended: FinishedRequest | None, changed: dict[str, list[ChildState]]
+    ) -> None:
+        changed.setdefault(child.parent.request.request_id, []).append(child)
+        if ended is not None:
+            child.parent.note_end(ended)
+            self._children.pop(request_id, None)
+
+    def _report(self, changed: dict[str, list[ChildState]]) -> tuple[list[RequestOutput], list[ParentState]]:
+        outputs: list[RequestOutput] = []
+        finished: list[ParentState] = []
+        for request_id, children in changed.items():
+            parent = self._parents[request_id]
+            if parent.wants_output_now:
+                outputs.append(parent.output([child for child in children if child.has_news()]))
+            if parent.finished:
+                finished.append(self._parents.pop(request_id))
+        return outputs, finished
+
+
+def _rows_in(logprobs: SampledLogprobs | None, tokens: range) -> tuple[SampledLogprobs, Sequence[int]] | None:
+    """The rows of `logprobs` that belong to the tokens `tokens` of the step (rows_R is ascending)."""
+    if logprobs is None:
+        return None
+    first, last = np.searchsorted(logprobs.rows_R, (tokens.start, tokens.stop))
+    return (logprobs, range(int(first), int(last))) if last > first else None
