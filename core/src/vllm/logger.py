@@ -46,7 +46,7 @@ _FRAMES_TO_CALLER = 3 if sys.version_info >= (3, 11) else 4  # from `_once`; old
 class VllmLogger(_LoggerAdapter):
     """A standard logger that sets logging up at its first message, and knows how to say a thing only once."""
 
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name is logging's
+    def isEnabledFor(self, level: int) -> bool:
         _configure_once()
         return self.logger.isEnabledFor(level)
 

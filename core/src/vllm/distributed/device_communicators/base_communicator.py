@@ -50,7 +50,9 @@ class CommunicatorBase(abc.ABC):
         """Sum over the ranks, then this rank's equal share along `dim`, which must divide by the world size."""
         dim = _positive_dim(tensor, dim)
         if tensor.shape[dim] % self.world_size:
-            raise ValueError(f"reduce_scatter: dimension {dim} of {tuple(tensor.shape)} does not divide by {self.world_size} ranks")
+            raise ValueError(
+                f"reduce_scatter: dimension {dim} of {tuple(tensor.shape)} does not divide by {self.world_size} ranks"
+            )
         return tensor if self.world_size == 1 else self._reduce_scatter(tensor, dim)
 
     @final

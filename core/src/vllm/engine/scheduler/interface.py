@@ -39,7 +39,12 @@ class SchedulerInterface(abc.ABC):
 
     @abc.abstractmethod
     def __init__(
-        self, config: VllmConfig, kv_cache_config: KVCacheConfig, constraints: SchedulingConstraints, *, max_inflight_steps: int = 1
+        self,
+        config: VllmConfig,
+        kv_cache_config: KVCacheConfig,
+        constraints: SchedulingConstraints,
+        *,
+        max_inflight_steps: int = 1,
     ) -> None: ...
 
     @abc.abstractmethod
