@@ -38,7 +38,9 @@ class LLM:
             ModelLoadError: the checkpoint cannot be read.
         """
         engine_args.setdefault("disable_log_stats", True)
-        self.llm_engine = LLMEngine.from_engine_args(EngineArgs(model=model, **engine_args))
+        self.llm_engine = LLMEngine.from_engine_args(
+            EngineArgs.from_kwargs({"model": model, **engine_args}, where="LLM")
+        )
         self._calls = 0
 
     # -- generation -----------------------------------------------------------------------------------------------------------
