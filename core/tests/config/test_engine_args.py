@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
+
 from vllm.config.absent_options import ABSENT, refuse_absent
 from vllm.config.engine_args import EngineArgs
 from vllm.config.options import options_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from vllm.config.option_kinds import (
     NUMBER,
     SWITCH,

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from core.tests.settable_platform import SettablePlatform
 from vllm.config import VllmConfig
 from vllm.config.engine_args import EngineArgs
 from vllm.config.resolve import create_engine_config
 from vllm.errors import ConfigError, ModelLoadError, PluginError
 from vllm.platforms.capabilities import Capability, Feature
-
-from core.tests.settable_platform import SettablePlatform
 
 WriteModel = Callable[..., str]
 
@@ -91,7 +91,7 @@ def test_auto_length_starts_from_the_model_and_says_that_it_may_shrink(write_mod
 
 
 def test_a_context_beyond_the_model(write_model: WriteModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="--max-model-len.*is 5000, but the model's config allows 4096 tokens"):
+    with pytest.raises(ConfigError, match=r"--max-model-len.*is 5000, but the model's config allows 4096 tokens"):
         _resolve(write_model(), max_model_len=5000)
     monkeypatch.setenv("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "1")
     assert _resolve(write_model(), max_model_len=5000).model_config.max_model_len == 5000
@@ -99,7 +99,7 @@ def test_a_context_beyond_the_model(write_model: WriteModel, monkeypatch: pytest
 
 @pytest.mark.parametrize("vocab_size", [None, 0, "many"])
 def test_a_config_without_vocabulary(write_model: WriteModel, vocab_size: object) -> None:
-    with pytest.raises(ConfigError, match="vocab_size .*a whole number > 0 is needed"):
+    with pytest.raises(ConfigError, match=r"vocab_size .*a whole number > 0 is needed"):
         _resolve(write_model(vocab_size=vocab_size))
 
 

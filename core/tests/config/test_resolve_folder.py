@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from vllm.config.resolve_folder import embedded_model_folder, resolve_folder
 from vllm.errors import ModelLoadError
 

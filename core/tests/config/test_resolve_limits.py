@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from core.tests.settable_platform import SettablePlatform
 from vllm.config import VllmConfig
 from vllm.config.engine_args import EngineArgs
 from vllm.config.resolve import create_engine_config
 from vllm.errors import ConfigError
 from vllm.platforms.constraints import SchedulingConstraints
-
-from core.tests.settable_platform import SettablePlatform
 
 WriteModel = Callable[..., str]
 

@@ -44,8 +44,7 @@ def create_llm(engine_args: EngineArgs) -> LLM:
     """The engine that is measured."""
     from vllm.entrypoints.llm import LLM
 
-    engine_args.disable_log_stats = True
-    return LLM.from_engine_args(engine_args)
+    return LLM(**{**vars(engine_args), "disable_log_stats": True})
 
 
 def random_prompts(count: int, length_tokens: int, vocab_size: int, seed: int) -> list[Any]:

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Warm up, measure, print what vLLM prints. Each run has new prompts: the prefix cache must not help."""
     options, engine_args = read_sets(args, LatencyOptions, EngineArgs)
     llm = create_llm(engine_args)
-    vocab_size = llm.llm_engine.vllm_config.model_config.vocab_size
+    vocab_size = llm.llm_engine.config.model_config.vocab_size
     params = sampling_params(options)
 
     def one_run(seed: int) -> float:

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure once and print what vLLM prints."""
     options, engine_args = read_sets(args, ThroughputOptions, EngineArgs)
     llm = create_llm(engine_args)
-    vocab_size = llm.llm_engine.vllm_config.model_config.vocab_size
+    vocab_size = llm.llm_engine.config.model_config.vocab_size
     prompts = random_prompts(options.num_prompts, options.input_len, vocab_size, engine_args.seed)
     start_s = time.perf_counter()
     outputs = llm.generate(prompts, sampling_params(options), use_tqdm=True)
