@@ -72,7 +72,7 @@ def _max_model_len(args: EngineArgs, model_tokens: int, constraints: SchedulingC
 
 
 def _max_num_seqs(args: EngineArgs, constraints: SchedulingConstraints) -> int:
-    wanted = args.max_num_seqs or _DEFAULT_SEQS
+    wanted = args.max_num_seqs or min(_DEFAULT_SEQS, args.max_num_batched_tokens or _DEFAULT_SEQS)
     most = constraints.decode_batch_buckets[-1] if constraints.decode_batch_buckets else wanted
     if wanted <= most:
         return wanted
