@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
 from vllm.text.tokenizer import Tokenizer, load_tokenizer
 
 CORPUS = [

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from vllm.text.detokenizer import PieceDetokenizer, WindowDetokenizer, make_detokenizer
 from vllm.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -43,8 +44,9 @@ def test_any_tokens_of_a_byte_level_tokenizer(tiny: Tokenizer, output: list[int]
 @given(output=st.lists(st.integers(0, 2047), max_size=60), cuts=st.lists(st.integers(0, 60), max_size=5))
 def test_tokens_may_come_in_any_portions(tiny: Tokenizer, output: list[int], cuts: list[int]) -> None:
     detokenizer = make_detokenizer(tiny, [0])
-    edges = [0, *sorted(cuts), len(output)]
-    shown = "".join(detokenizer.append(output[a:b]) for a, b in zip(edges, edges[1:], strict=False))
+    starts = sorted({0, *cuts})
+    portions = (output[a:b] for a, b in zip(starts, [*starts[1:], None], strict=True))
+    shown = "".join(map(detokenizer.append, portions))
     assert shown + detokenizer.flush() == naive_text(tiny, [0], output)
 
 

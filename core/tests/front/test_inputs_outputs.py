@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from vllm.errors import InvalidRequestError
 from vllm.inputs import ParsedPrompt, TokensPrompt, as_prompt_list, check_token_ids, parse_prompt
 from vllm.outputs import CompletionOutput, FlatLogprobs, Logprob, RequestOutput

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from vllm.errors import InvalidRequestError
 from vllm.sampling_params import (
     BeamSearchParams,
@@ -169,7 +170,7 @@ def test_more_logprobs_than_the_engine_permits(field: str) -> None:
 
 
 def test_min_tokens_must_fit_the_context() -> None:
-    with pytest.raises(InvalidRequestError, match="min_tokens.*64"):
+    with pytest.raises(InvalidRequestError, match=r"min_tokens.*64"):
         SamplingParams(min_tokens=64, max_tokens=64).check_against_model(
             vocab_size=100, max_model_len=64, max_logprobs=20
         )

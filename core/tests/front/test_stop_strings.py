@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from vllm.sampling_params import SamplingParams
 from vllm.text.output_text import OutputText, StopHit, decode_output
 from vllm.text.stop import StopMatch, StopStrings

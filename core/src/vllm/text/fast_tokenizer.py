@@ -1,5 +1,6 @@
 """Owns `FastTokenizer`: a model folder's `tokenizer.json` on the `tokenizers` library alone, answering what users ask of
-a Transformers tokenizer. Special tokens and the BOS/EOS switches of `tokenizer_config.json` are applied as Transformers does.
+a Transformers tokenizer. Special tokens of `tokenizer_config.json` are applied as Transformers 5 does; its switches `add_bos_token`
+and `add_eos_token` are not read, as there: the post-processor of `tokenizer.json` says what stands before and behind a text.
 """
 
 from __future__ import annotations
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FastTokenizer", "TokenizerFiles", "fits", "load", "read_files"]
 
-_LIGHT_CLASSES = frozenset(
-    ("PreTrained", "TokenizersBackend", "Llama", "CodeLlama", "Gemma", "Qwen2", "Qwen3", "GPT2", "GPTNeoX", "Cohere")
-)
+_LIGHT_CLASSES = frozenset(("PreTrained", "TokenizersBackend", "Llama", "Qwen2", "GPT2"))
 """Tokenizer classes (without "Tokenizer" and "Fast") for which `tokenizer.json` says everything."""
 _NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -80,7 +79,6 @@ def load(folder: Path, files: TokenizerFiles) -> FastTokenizer:
     backend.no_truncation()
     backend.no_padding()
     _add_tokens(backend, files)
-    _apply_bos_eos_switches(backend, files)
     template = read_chat_template(folder, files.config)
     return FastTokenizer(backend, _special_tokens(files), chat_template=template, config=files.config)
 
@@ -120,23 +118,6 @@ def _added_token(token: str | dict[str, Any]) -> tokenizers.AddedToken:
         name: token[name] for name in ("single_word", "lstrip", "rstrip", "normalized", "special") if name in token
     }
     return tokenizers.AddedToken(token["content"], **flags)
-
-
-def _apply_bos_eos_switches(backend: tokenizers.Tokenizer, files: TokenizerFiles) -> None:
-    """`add_bos_token` / `add_eos_token`, where given, replace the post-processor of `tokenizer.json`."""
-    switches = ("add_bos_token", "add_eos_token")
-    if all(files.config.get(switch) is None for switch in switches):
-        return
-    from tokenizers import processors
-
-    bos, eos = (
-        _content(token) if files.config.get(switch) and (token := files.named(name)) else None
-        for switch, name in zip(switches, ("bos_token", "eos_token"), strict=True)
-    )
-    single = " ".join(part for part in (bos and f"{bos}:0", "$A:0", eos and f"{eos}:0") if part)
-    backend.post_processor = processors.TemplateProcessing(
-        single=single, special_tokens=[(token, backend.token_to_id(token)) for token in (bos, eos) if token]
-    )
 
 
 class FastTokenizer(UserTokenizer):
