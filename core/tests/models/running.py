@@ -1,4 +1,7 @@
-"""Runs a model through the paged cache without an engine: contexts, a chunking step loop, log-probabilities. Legend: T tokens, V vocabulary."""
+"""Runs a model through the paged cache without an engine: contexts, steps of chunks, log-probabilities.
+
+Legend: T tokens, V vocabulary, X hidden size.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import torch
 from vllm.attention.backends.abstract import AttentionBatch
 from vllm.config import CacheConfig, LoadConfig, ModelConfig, VllmConfig
 from vllm.distributed.device_communicators.base_communicator import CommunicatorBase
+from vllm.distributed.device_communicators.solo_communicator import SoloCommunicator
 from vllm.model_executor.context import ModelContext
 from vllm.model_executor.custom_op import OpSet
 from vllm.model_executor.loader import build_model
@@ -21,18 +25,6 @@ from vllm.model_executor.models.interface import CausalLM
 from vllm.testing.dense_attention import DenseAttention
 
 BLOCK_SIZE = 16
-
-
-class Alone(CommunicatorBase):
-    """The group of one rank: the base class never calls the inner methods."""
-
-    def __init__(self) -> None:
-        super().__init__(rank=0, world_size=1, device=torch.device("cpu"))
-
-    def _unreachable(self, *args: Any) -> Any:
-        raise AssertionError("a group of one exchanges nothing")
-
-    _all_reduce = _all_gather = _reduce_scatter = _broadcast = _send = _recv = _barrier = _unreachable
 
 
 def make_context(
@@ -65,7 +57,7 @@ def make_context(
     return ModelContext(
         config=config,
         ops=OpSet(),
-        tp=tp or Alone(),
+        tp=tp or SoloCommunicator(device),
         attention=attention or DenseAttention(device),
         dtype=getattr(torch, dtype),
         device=device,
