@@ -304,6 +304,21 @@ def test_a_failed_choice_can_be_made_again_without_asking_again(site: PluginSite
     assert (site.folder / "calls").read_text() == "xx"
 
 
+def test_a_plugin_that_was_left_out_can_be_let_in_later(site: PluginSite) -> None:
+    site.add_platform("alpha")
+    code = """
+    import os
+    from vllm.errors import NoPlatformError
+    from vllm.platforms import resolve_platform
+    try:
+        resolve_platform()
+    except NoPlatformError:
+        del os.environ["VLLM_PLUGINS"]
+    print(resolve_platform().name)
+    """
+    assert site.run(code, VLLM_PLUGINS="").stdout == "alpha\n"
+
+
 def test_a_platform_whose_constructor_raises_is_named(site: PluginSite) -> None:
     site.add_platform("alpha")
     site.add_module("plugin_alpha", "from platform_alpha import FakePlatform\nclass P(FakePlatform):\n"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from vllm import envs
@@ -21,7 +20,7 @@ from vllm.platforms.selection import load_platform
 from vllm.platforms.torch_import import prepare_torch_import
 from vllm.plugins.discovery import Plugin, installed_plugins
 from vllm.plugins.groups import PLATFORM
-from vllm.plugins.selection import announce
+from vllm.plugins.selection import announce, left_out_because
 
 if TYPE_CHECKING:
     from vllm.platforms.interface import Platform
@@ -34,8 +33,7 @@ logger = init_logger(__name__)
 class PlatformResolver:
     """Asks each plugin at most once. A failed choice may be asked for again, e.g. after setting VLLM_PLATFORM in a notebook."""
 
-    def __init__(self, list_installed: Callable[[], Sequence[Plugin]] = installed_plugins) -> None:
-        self._list_installed = list_installed
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._platform: Platform | None = None
         self._answers: dict[Plugin, Usable | Unusable] = {}
@@ -54,14 +52,13 @@ class PlatformResolver:
         """Take the Platform class at `path` without asking any plugin; how child processes follow their configuration."""
         refuse_while_asking()
         prepare_torch_import()
-        platform = load_platform(path)
         with self._lock:
-            self._platform = platform
-        return platform
+            self._platform = load_platform(path)
+            return self._platform
 
     def _find(self) -> Platform:
         prepare_torch_import()
-        installed = announce(PLATFORM, self._list_installed())
+        installed = announce(PLATFORM, installed_plugins())
         wanted = envs.VLLM_PLATFORM
         asked = named(installed, wanted) if wanted else installed
         chosen = choose([self._answer_of(plugin) for plugin in asked], wanted=wanted)
@@ -70,13 +67,16 @@ class PlatformResolver:
         return platform
 
     def _answer_of(self, plugin: Plugin) -> Usable | Unusable:
-        if plugin not in self._answers:
-            had_torch = "torch" in sys.modules
-            self._answers[plugin] = ask(plugin, on_imported=lambda: logger.info("plugin %s loaded.", plugin.name))
-            _report(self._answers[plugin])
-            if "torch" in sys.modules and not had_torch:
-                logger.warning(_TOO_EARLY, plugin)
-        return self._answers[plugin]
+        if plugin in self._answers:
+            return self._answers[plugin]
+        had_torch = "torch" in sys.modules
+        answer = ask(plugin, on_imported=lambda: logger.info("plugin %s loaded.", plugin.name))
+        _report(answer)
+        if "torch" in sys.modules and not had_torch:
+            logger.warning(_TOO_EARLY, plugin)
+        if left_out_because(plugin) is None:  # a plugin that was left out was not asked
+            self._answers[plugin] = answer
+        return answer
 
 
 _TOO_EARLY = (
