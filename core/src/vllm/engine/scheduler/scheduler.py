@@ -106,9 +106,11 @@ class Scheduler(SchedulerInterface):
         return self._updater.reports() if self._state.ended else None
 
     def request_of_slot(self, slot: int) -> str | None:
-        """The id of the request that holds the slot, also of an ended one whose last step is in flight; None if nobody does."""
+        """The id of the request that runs in the slot; None if nobody does, or if it has ended and its last step is in flight."""
         request = self._slots.request_of[slot]
-        return None if request is None else request.message.request_id
+        if request is None or slot in self._state.leaving:
+            return None
+        return request.message.request_id
 
     def reset_prefix_cache(self) -> bool:
         """Forget all cached blocks; False while requests hold blocks."""
