@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from vllm.errors import ConfigError, near_names
@@ -17,8 +19,8 @@ logger = init_logger(__name__)
 
 _FAMILIES = "vllm.model_executor.models.families"
 _BUILT_IN = {
-    "LlamaForCausalLM": f"{_FAMILIES}.llama:LlamaForCausalLM",
     "LLaMAForCausalLM": f"{_FAMILIES}.llama:LlamaForCausalLM",
+    "LlamaForCausalLM": f"{_FAMILIES}.llama:LlamaForCausalLM",
     "MistralForCausalLM": f"{_FAMILIES}.mistral:MistralForCausalLM",
     "Qwen2ForCausalLM": f"{_FAMILIES}.qwen2:Qwen2ForCausalLM",
     "Qwen3ForCausalLM": f"{_FAMILIES}.qwen3:Qwen3ForCausalLM",
@@ -62,7 +64,7 @@ class _ModelRegistry:
             f"No model is known for the architecture {named}. Known: {', '.join(self.get_supported_archs())}.",
             cause="the family is not written yet, or the plugin that registers it is not loaded (see VLLM_PLUGINS)",
             remedy="register a class with ModelRegistry.register_model, or name a compatible architecture with --hf-overrides",
-            candidates=dict.fromkeys(name for wanted in architectures for name in near_names(wanted, self._models)),
+            candidates=dict.fromkeys(name for wanted in architectures for name in _near(wanted, self._models)),
         )
 
     def resolve(self, architecture: str) -> type[CausalLM]:
@@ -79,6 +81,16 @@ class _ModelRegistry:
             return found
         what = f"The architecture {architecture} is registered as {model!r}, which is no subclass of CausalLM."
         raise ConfigError(what, remedy="subclass vllm.model_executor.models.interface.CausalLM, or a family's class")
+
+
+def _near(wanted: str, known: Iterable[str]) -> list[str]:
+    """Compared by the family's part of the name: the endings are alike in all of them."""
+    by_family = {_family(name): name for name in known}
+    return [by_family[family] for family in near_names(_family(wanted), by_family)]
+
+
+def _family(architecture: str) -> str:
+    return re.sub(r"(For|LMHead)[A-Z].*$", "", architecture)
 
 
 def _load(architecture: str, path: str) -> Any:
