@@ -86,7 +86,8 @@ def _text_source(params: StructuredOutputsParams) -> str:
     import llguidance
 
     if params.regex is not None:
-        return str(llguidance.LLMatcher.grammar_from_regex(params.regex))
+        # As in vLLM's default backend, \d, \w and \s mean ASCII characters.
+        return f"start: /{llguidance.regex_to_lark(params.regex, 'dws')}/"
     if params.choice is not None:
         alternatives = " | ".join(json.dumps(text, ensure_ascii=False) for text in params.choice)
         return str(llguidance.LLMatcher.grammar_from_lark(f"start: {alternatives}"))
