@@ -15,7 +15,7 @@ __all__ = ["load_platform", "platform_path"]
 def load_platform(path: str) -> Platform:
     """The platform at `path` ("package.module.Class" or "package.module:Class"); one instance per process."""
     prepare_torch_import()
-    return load_subclass(path, Platform, option="the configuration's platform")()  # type: ignore[type-abstract]
+    return load_subclass(path, Platform, option="the configuration's platform")()
 
 
 def platform_path(platform: Platform) -> str:
