@@ -36,6 +36,8 @@ def _sizes(config: VllmConfig) -> tuple[int, int, int, int]:
         ({"enable_chunked_prefill": False}, {}, (256, 4096, 4096, 16)),
         ({"enable_chunked_prefill": False, "max_model_len": 100}, {}, (256, 2048, 100, 16)),
         ({"max_num_batched_tokens": 300}, {}, (256, 300, 4096, 16)),
+        ({"max_num_batched_tokens": 100}, {}, (100, 100, 4096, 16)),
+        ({}, {"token_buckets": (16, 64)}, (64, 64, 4096, 16)),
         ({}, {"decode_batch_buckets": (1, 8), "token_buckets": (64, 512)}, (8, 512, 4096, 16)),
         ({"max_num_seqs": 5}, {"decode_batch_buckets": (1, 8)}, (5, 2048, 4096, 16)),
         ({}, {"max_model_len": 1024}, (256, 2048, 1024, 16)),
@@ -53,7 +55,11 @@ def test_sizes_that_fit(
 @pytest.mark.parametrize(
     "options, constraints, words",
     [
-        ({"max_num_batched_tokens": 100}, {}, r"--max-num-batched-tokens\) is 100, but max_num_seqs .* is 256"),
+        (
+            {"max_num_batched_tokens": 100, "max_num_seqs": 200},
+            {},
+            r"--max-num-batched-tokens\) is 100, but max_num_seqs .* is 200",
+        ),
         (
             {"max_num_batched_tokens": 2000, "enable_chunked_prefill": False},
             {},

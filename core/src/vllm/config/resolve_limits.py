@@ -72,17 +72,30 @@ def _max_model_len(args: EngineArgs, model_tokens: int, constraints: SchedulingC
 
 
 def _max_num_seqs(args: EngineArgs, constraints: SchedulingConstraints) -> int:
-    wanted = args.max_num_seqs or min(_DEFAULT_SEQS, args.max_num_batched_tokens or _DEFAULT_SEQS)
-    most = constraints.decode_batch_buckets[-1] if constraints.decode_batch_buckets else wanted
-    if wanted <= most:
-        return wanted
-    if args.max_num_seqs is not None:
+    given = args.max_num_seqs
+    if given is None:
+        return _fitting_num_seqs(args, constraints)
+    if constraints.decode_batch_buckets and given > constraints.decode_batch_buckets[-1]:
+        most = constraints.decode_batch_buckets[-1]
         raise ConfigError(
-            f"max_num_seqs (--max-num-seqs) is {wanted}, but this platform runs at most {most} requests at once.",
+            f"max_num_seqs (--max-num-seqs) is {given}, but this platform runs at most {most} requests at once.",
             remedy=f"give --max-num-seqs {most} or less, or leave it out",
         )
-    logger.info("max_num_seqs is %d: the platform's largest decode batch.", most)
-    return most
+    return given
+
+
+def _fitting_num_seqs(args: EngineArgs, constraints: SchedulingConstraints) -> int:
+    """The default, or what a smaller batch or step allows: each running request computes at least one token per step."""
+    limits = {
+        "the default": _DEFAULT_SEQS,
+        "max_num_batched_tokens (--max-num-batched-tokens)": args.max_num_batched_tokens,
+        "the platform's largest decode batch": (constraints.decode_batch_buckets or (None,))[-1],
+        "the platform's largest step": (constraints.token_buckets or (None,))[-1],
+    }
+    reason, seqs = min(((why, limit) for why, limit in limits.items() if limit is not None), key=lambda item: item[1])
+    if seqs < _DEFAULT_SEQS:
+        logger.info("max_num_seqs is %d instead of %d: %s.", seqs, _DEFAULT_SEQS, reason)
+    return seqs
 
 
 def _least_batched_tokens(

@@ -52,7 +52,8 @@ class _Help(argparse.Action):
     render: Any
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
-        parser.exit(0, self.render(values))
+        print(self.render(values), end="")
+        parser.exit(0)
 
 
 class _Merge(argparse.Action):

@@ -126,6 +126,6 @@ def _add(engine: LLMEngine, prompts: list[str], params: SamplingParams) -> Mappi
     for index, prompt in enumerate(prompts):
         try:
             engine.add_request(str(index), prompt, params)
-        except InvalidRequestError as error:  # noqa: PERF203 - each prompt is judged alone
+        except InvalidRequestError as error:
             refused[index] = error
     return refused

@@ -79,7 +79,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
         import vllm
 
-        parser.exit(0, f"{vllm.__version__}\n")
+        print(vllm.__version__)
+        parser.exit(0)
 
 
 def _check_command(command: str) -> None:

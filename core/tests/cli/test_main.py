@@ -1,0 +1,138 @@
+"""The command as a whole: statuses, messages, help; and that help costs no heavy import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from vllm.entrypoints.cli.main import main
+from vllm.errors import VllmError
+
+
+def _misuse(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Run a command that must fail with status 2; gives its message."""
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("generat x", "vllm: There is no command `vllm generat`; there are generate, bench, plugin, collect-env."),
+        ("serve some/model", "vllm: `vllm serve` is not in this release yet."),
+        (
+            "generate x --max-tokens many",
+            "vllm: max_tokens (--max-tokens) is 'many', but it must be a whole number >= 1",
+        ),
+        ("generate x --max-modl-len 3", "Did you mean: --max-model-len"),
+        ("generate x --speculative-config {}", "--speculative-config belongs to speculative decoding"),
+        ("generate x --port=3", "--port belongs to the HTTP server"),
+        ("generate x --temperature 3", "`temperature` must be within [0, 2], got 3.0."),
+        ("generate --file /nowhere/prompts", "--file /nowhere/prompts cannot be read"),
+        ("generate --help=qqqq", "there is no such group, and no option matches"),
+        ("generate x --max-tokens", "expected one argument"),
+        ("bench latency extra", "vllm bench latency does not know what to do with 'extra'"),
+        ("bench latency --num-iter 3", "Did you mean: --num-iters"),
+        ("bench", "KIND"),
+        ("plugin list --jsn", "vllm plugin list has no option --jsn.\n  Did you mean: --json"),
+    ],
+)
+def test_misuse_is_told_in_one_message(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert message in _misuse(capsys, *words.split(" "))
+
+
+def test_failure_is_told_without_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", "x", "--model", "/nowhere/at/all"]) == 1
+    captured = capsys.readouterr()
+    assert "vllm: There is no folder /nowhere/at/all." in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+def test_the_traceback_is_there_for_those_who_want_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_LOGGING_LEVEL", "DEBUG")
+    assert main(["generate", "x", "--model", "/nowhere/at/all"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_no_platform_reaches_the_user_word_for_word() -> None:
+    code = "import sys; from vllm.entrypoints.cli.main import main; sys.exit(main(['generate', 'x']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        env={"VLLM_PLUGINS": "", "VLLM_LOGGING_LEVEL": "ERROR"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("vllm: No platform is usable here")
+    assert "cpu_ref" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interruption_ends_cleanly(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vllm.config.resolve.resolve_platform", interrupted)
+    assert main(["generate", "x"]) == 130
+    assert capsys.readouterr().err.endswith("vllm: interrupted\n")
+
+
+def test_errors_that_are_nobody_s_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("vllm.config.resolve.resolve_platform", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["generate", "x"])
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], []])
+def test_help_names_the_commands(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    for command in ("generate", "bench", "plugin", "collect-env"):
+        assert command in shown
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    import vllm
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"{vllm.__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["generate", "bench latency", "bench throughput", "bench startup"])
+def test_help_of_each_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for topic, flag in (("", "--max-model-len"), ("=all", "--watermark"), ("=cache", "--block-size")):
+        assert main([*command.split(), f"--help{topic}"]) == 0
+        shown = capsys.readouterr().out
+        assert shown.startswith(f"usage: vllm {command} ")
+        assert flag in shown
+
+
+@pytest.mark.parametrize("words", [["--help"], ["generate", "--help=all"]])
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    code = f"""
+import sys
+from vllm.entrypoints.cli.main import main
+main({words!r})
+print([name for name in ("torch", "transformers", "numpy", "yaml", "msgspec") if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_usage_errors_are_vllm_s_errors_too() -> None:
+    from vllm.entrypoints.cli.errors import UsageError, as_usage_errors
+
+    with pytest.raises(UsageError, match=r"^word for word$"), as_usage_errors():
+        raise VllmError("word for word")
