@@ -9,7 +9,7 @@ from typing import Any
 from vllm.errors import InvalidRequestError, RpcTimeoutError, near_names
 from vllm.worker.worker_base import WorkerBase
 
-__all__ = ["rpc_timeout", "worker_function"]
+__all__ = ["name_of", "rpc_timeout", "worker_function"]
 
 
 def worker_function(worker: WorkerBase, method: str | Callable[..., Any]) -> Callable[..., Any]:
@@ -29,8 +29,12 @@ def worker_function(worker: WorkerBase, method: str | Callable[..., Any]) -> Cal
 
 def rpc_timeout(method: str | Callable[..., Any], timeout_s: float, waiting_for: str) -> RpcTimeoutError:
     """The error of a call that took too long."""
-    name = method if isinstance(method, str) else getattr(method, "__qualname__", repr(method))
     return RpcTimeoutError(
-        f"collective_rpc({name}) was not answered within {timeout_s:g} s by {waiting_for}.",
+        f"collective_rpc({name_of(method)}) was not answered within {timeout_s:g} s by {waiting_for}.",
         remedy="give it a longer timeout; the call itself goes on and cannot be taken back",
     )
+
+
+def name_of(method: str | Callable[..., Any]) -> str:
+    """How an error text calls it."""
+    return method if isinstance(method, str) else getattr(method, "__qualname__", repr(method))

@@ -33,4 +33,4 @@ def executor_class(backend: str) -> type[ExecutorBase]:
             candidates=near_names(backend, EXECUTORS),
         )
     path = EXECUTORS.get(backend, backend)
-    return load_subclass(path, ExecutorBase, option="distributed_executor_backend")  # type: ignore[type-abstract]
+    return load_subclass(path, ExecutorBase, option="distributed_executor_backend")

@@ -47,7 +47,7 @@ def worker_class(config: VllmConfig, platform: Platform) -> type[WorkerBase]:
     parallel = config.parallel_config
     option = "worker_cls" if parallel.worker_cls else f"{type(platform).__name__}.get_worker_cls()"
     path = parallel.worker_cls or platform.get_worker_cls()
-    worker_cls: type[WorkerBase] = load_subclass(path, WorkerBase, option=option)  # type: ignore[type-abstract]
+    worker_cls: type[WorkerBase] = load_subclass(path, WorkerBase, option=option)
     if parallel.worker_extension_cls is None:
         return worker_cls
     return _extended(worker_cls, _extension(parallel.worker_extension_cls))

@@ -1,0 +1,65 @@
+"""Owns what a worker asks of its operating system: a name in `ps`, to die with its engine, to leave Ctrl-C to the engine."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["die_with_engine", "ignore_interrupts", "interrupts_held_back", "name_process", "usable_cores"]
+
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # linux/prctl.h
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """In the engine: a process started inside cannot be hit by Ctrl-C before it has called `ignore_interrupts`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore_interrupts() -> None:
+    """In a worker: a terminal sends Ctrl-C to every process; only the engine answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def name_process(name: str) -> None:
+    """What `ps -o comm` and `top` show (15 characters)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15])
+
+
+def die_with_engine(socket_fd: int, *, engine_pid: int, by_signal: bool) -> None:
+    """End this process when the engine's end of the socket is closed, even while the main thread is inside native code.
+
+    Args:
+        socket_fd: this process's end of a socket pair whose other end only the engine holds.
+        engine_pid: the engine's process.
+        by_signal: let the kernel kill this process too. It does so when the *thread* that started it ends, so only for the main one.
+    """
+    threading.Thread(target=_exit_at_hangup, args=(socket_fd,), name="engine-watch", daemon=True).start()
+    if by_signal and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != engine_pid:  # it died before the kernel was told
+            os._exit(1)
+
+
+def _exit_at_hangup(socket_fd: int) -> None:
+    watch = select.poll()
+    watch.register(socket_fd, 0)  # a hang-up is reported whatever is asked for; data is the main thread's
+    watch.poll()
+    os._exit(1)
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
