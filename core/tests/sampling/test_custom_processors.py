@@ -43,7 +43,9 @@ batches = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1)), max_size=8, 
 
 @given(st.lists(batches, min_size=1, max_size=6))
 @settings(max_examples=200, deadline=None)
-def test_following_the_updates_gives_the_rows_and_keeps_the_state_of_those_who_stay(history: list[list[Occupant]]) -> None:
+def test_following_the_updates_gives_the_rows_and_keeps_the_state_of_those_who_stay(
+    history: list[list[Occupant]],
+) -> None:
     rows: dict[int, Any] = {}
     ages: dict[Occupant, int] = {}
     known: list[Occupant] = []

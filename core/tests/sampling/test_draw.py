@@ -8,26 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from vllm.sampling.draw import FAN_OUT, draw_tokens, num_levels
+from core.tests.sampling.naive_sampler import naive_draw
+from vllm.sampling.draw import draw_tokens, num_levels
 from vllm.sampling.rng import uniforms
 
 NO_TOKEN = float("-inf")
-
-
-def naive_draw(logits: list[float], uniform_L: list[float]) -> int:
-    """The tree in words: add up the weights below each child of the node, take the first whose running sum passes the uniform."""
-    weights = [math.exp(value - max(logits)) for value in logits]
-    first, span = 0, FAN_OUT ** len(uniform_L)
-    for uniform in uniform_L:
-        span //= FAN_OUT
-        children = [math.fsum(weights[first + i * span : first + (i + 1) * span]) for i in range(FAN_OUT)]
-        target, running, pick = uniform * math.fsum(children), 0.0, 0
-        for pick, child in enumerate(children):
-            running += child
-            if running > target:
-                break
-        first += pick * span
-    return first
 
 
 @pytest.mark.parametrize(("vocab_size", "levels"), [(1, 1), (64, 1), (65, 2), (4096, 2), (4097, 3), (262_144, 3)])

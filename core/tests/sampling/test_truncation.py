@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 
+from core.tests.sampling.naive_sampler import naive_truncation
 from vllm.sampling.rows import TOP_P_OFF
 from vllm.sampling.truncation import Truncation
 
@@ -26,25 +25,6 @@ def truncation(min_p: list[float], top_k: list[int], top_p: list[float]) -> Trun
     )
 
 
-def naive(logits: list[float], min_p: float, top_k: int, top_p: float) -> set[int]:
-    """The ids that stay, by the definitions: first min_p, then the k best, then the smallest nucleus that reaches top_p."""
-
-    def probs(ids: list[int]) -> dict[int, float]:
-        total = math.fsum(math.exp(logits[i]) for i in ids)
-        return {i: math.exp(logits[i]) / total for i in ids}
-
-    everything = probs(list(range(len(logits))))
-    ids = [i for i, p in everything.items() if p >= min_p * max(everything.values())]
-    ids = sorted(ids, key=lambda i: -logits[i])[:top_k]
-    kept, reached = set(), 0.0
-    for i, p in probs(ids).items():
-        if reached >= top_p:
-            break
-        kept.add(i)
-        reached += p
-    return kept
-
-
 def kept(logits: torch.Tensor) -> list[set[int]]:
     return [set(row.isfinite().nonzero()[:, 0].tolist()) for row in logits]
 
@@ -62,7 +42,7 @@ CASES = [
 def test_equals_the_definitions(min_p: list[float], top_k: list[int], top_p: list[float]) -> None:
     logits = 2 * torch.randn(4, V, generator=torch.Generator().manual_seed(7))
     actual = truncation(min_p, top_k, top_p).apply(logits)
-    expected = [naive(*row) for row in zip(logits.tolist(), min_p, top_k, top_p, strict=True)]
+    expected = [naive_truncation(*row) for row in zip(logits.tolist(), min_p, top_k, top_p, strict=True)]
     assert kept(actual) == expected
     stays = actual.isfinite()
     assert torch.equal(actual[stays], logits[stays]), "what stays keeps its logit"
