@@ -94,7 +94,9 @@ class FakeWorker:
             self._take(new)
         appended = (plan.appended_slots_A, plan.appended_index_A, plan.appended_block_ids_A)
         for slot, index, block in zip(*(a.tolist() for a in appended), strict=True):
-            assert index == len(self.blocks[slot]), f"slot {slot}: block for column {index}, has {len(self.blocks[slot])}"
+            assert index == len(self.blocks[slot]), (
+                f"slot {slot}: block for column {index}, has {len(self.blocks[slot])}"
+            )
             self.blocks[slot].append(block)
 
     def _take(self, new: NewSlot) -> None:
@@ -121,7 +123,9 @@ class FakeWorker:
     def _read(self, slot: int, computed: int, count: int) -> None:
         length = computed + count
         found = [int(self.keys_of_block[self._place(slot, position)]) for position in range(length)]
-        assert found == keys_of(self.tokens[slot][:length]), f"slot {slot}: the cache holds other keys than its context's"
+        assert found == keys_of(self.tokens[slot][:length]), (
+            f"slot {slot}: the cache holds other keys than its context's"
+        )
 
     def _sample(self, slot: int, known: int, uneven: bool) -> list[int]:
         assert known == len(self.tokens[slot]), f"slot {slot}: samples after {known} of {len(self.tokens[slot])} tokens"

@@ -68,7 +68,7 @@ def _digest_of(algorithm: str) -> Digest:
 
 
 def _sha256(data: bytes) -> bytes:
-    return hashlib.sha256(data, usedforsecurity=False).digest()
+    return hashlib.sha256(data).digest()
 
 
 def _xxhash() -> Digest:

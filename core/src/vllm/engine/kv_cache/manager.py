@@ -132,6 +132,23 @@ class KVCacheManager:
             self.pool.register(block, block_hash)
         self.num_hashed_S[slot] = full
 
+    def register_next(self, slots_R: Int32Array, tokens_SL: Int32Array) -> None:
+        """Put the next unregistered block of each slot, which must be full, into the prefix cache: `register_filled` for many slots.
+
+        The slots have decoded that block: its hash is the next of their chains.
+        """
+        assert self.hasher is not None, "without prefix caching no block is ever found full"
+        digest, size, register = self.hasher.digest, self.hasher.block_bytes, self.pool.register
+        column_R = self.num_hashed_S[slots_R]
+        position_RT = column_R[:, None] * self.block_size + np.arange(self.block_size)
+        data = tokens_SL[slots_R[:, None], position_RT].tobytes()
+        blocks = self.block_table_SB[slots_R, column_R].tolist()
+        for row, (slot, block) in enumerate(zip(slots_R.tolist(), blocks, strict=True)):
+            chain = self._chains[slot]
+            chain.append(digest(chain[-1] + data[row * size : (row + 1) * size]))
+            register(block, chain[-1])
+        self.num_hashed_S[slots_R] = column_R + 1
+
     def rows_with_filled(self, slots_R: Int32Array, num_tokens_R: Int32Array) -> Int64Array:
         """Indices of the rows that have a full block which is not registered; `num_tokens_R`: tokens whose keys are written."""
         if self.hasher is None:

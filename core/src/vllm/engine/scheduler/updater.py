@@ -194,8 +194,8 @@ class StepUpdater:
         slots, kv = self.state.slots, self.state.kv
         written_R = np.minimum(slots.num_tokens_S[slots_R], slots.num_computed_S[slots_R])
         rows: Int64Array = kv.rows_with_filled(slots_R, written_R)[: self.most_registrations]
-        for slot, written in zip(slots_R[rows].tolist(), written_R[rows].tolist(), strict=True):
-            kv.register_filled(slot, slots.tokens_SL[slot, :written])
+        if len(rows):
+            kv.register_next(slots_R[rows], slots.tokens_SL)
 
     # -- reports --------------------------------------------------------------------------------------------------------------
 
