@@ -108,7 +108,7 @@ class PluginVersionError(PluginError):
 class Unavailable(VllmError):
     """What a plugin's `register()` raises where its hardware or software is absent: why, and what would change it.
 
-    `reason` is a clause that reads well after "not usable here: ", e.g. "libascendcl.so was not found in LD_LIBRARY_PATH".
+    `reason` is a clause that reads well after "not usable here: ", e.g. "libchip.so was not found in LD_LIBRARY_PATH".
     """
 
     def __init__(self, reason: str, remedy: str | None = None) -> None:

@@ -39,13 +39,15 @@ def test_every_group_is_found_in_a_fixed_order(site: PluginSite) -> None:
 
 def test_one_distribution_may_hold_several_plugins(site: PluginSite) -> None:
     site.add_distribution(
-        "many", entry_points="[vllm.platform_plugins]\nb = m:b\na = m:a\n[vllm.general_plugins]\na = m:g\n"
+        "many",
+        requires=["vllm-core"],
+        entry_points="[vllm.platform_plugins]\nb = m:b\na = m:a\n[vllm.general_plugins]\na = m:g\n",
     )
     rows = site.ask(LIST, setup=SETUP)
     assert [(row[0], row[1], row[5]) for row in rows] == [
-        ("vllm.platform_plugins", "a", None),
-        ("vllm.platform_plugins", "b", None),
-        ("vllm.general_plugins", "a", None),
+        ("vllm.platform_plugins", "a", ""),
+        ("vllm.platform_plugins", "b", ""),
+        ("vllm.general_plugins", "a", ""),
     ]
 
 
@@ -86,29 +88,30 @@ def test_a_core_that_was_never_installed_refuses_nobody(site: PluginSite) -> Non
     assert rows[0][5:] == [">=99", None]
 
 
-def test_upstreams_plugin_is_refused_before_import(site: PluginSite) -> None:
-    site.add_plugin("ascend", "raise RuntimeError", distribution="vllm_ascend", requires=[])
+def test_a_platform_that_names_no_core_is_refused_before_import(site: PluginSite) -> None:
+    site.add_plugin("chip", "raise RuntimeError", distribution="vllm-chip", requires=["vllm>=0.9", "torch"])
     (row,) = site.ask(LIST, setup=SETUP)
-    assert (
-        row[6]
-        == "The plugin ascend comes from vllm_ascend, which is written for upstream's vLLM and not for vllm-core."
+    assert row[6] == (
+        "The plugin chip (vllm-chip) does not say which versions of vllm-core it fits, so it may be written for upstream's vLLM, "
+        "whose platform contract is another one."
     )
 
 
 def test_upstreams_packages_beside_ours_are_found(site: PluginSite) -> None:
     site.add_distribution("vllm", version="0.32.0")
-    site.add_distribution("vllm_spyre", version="1.2")
-    site.add_distribution("vllm-plugin-spyre")
-    site.add_distribution("vllm_ascend", version="0.22")  # ours is not installed: nothing to collide with
+    site.add_distribution("vllm_chip", version="1.2")
+    site.add_plugin("chip", "")
+    site.add_distribution("vllm_other", version="0.22")  # ours for that chip is not installed: nothing to collide with
     found = site.ask(
-        "[str(p) for p in find_upstream_packages()]", setup="from vllm.plugins import find_upstream_packages"
+        "[str(p) for p in find_upstream_packages(installed_plugins())]",
+        setup="from vllm.plugins import find_upstream_packages, installed_plugins",
     )
     assert found == [
         "vllm 0.32.0 (upstream's) is installed beside vllm-core: both own the import package 'vllm', so whichever was installed last "
         "has overwritten files of the other. Remedy: pip uninstall vllm, then pip install --force-reinstall --no-deps vllm-core",
-        "vllm-spyre 1.2 (upstream's) is installed beside vllm-plugin-spyre: both own the import package 'vllm_spyre', so whichever was "
-        "installed last has overwritten files of the other. Remedy: pip uninstall vllm-spyre, then pip install --force-reinstall "
-        "--no-deps vllm-plugin-spyre",
+        "vllm-chip 1.2 (upstream's) is installed beside vllm-plugin-chip: both own the import package 'vllm_chip', so whichever was "
+        "installed last has overwritten files of the other. Remedy: pip uninstall vllm-chip, then pip install --force-reinstall "
+        "--no-deps vllm-plugin-chip",
     ]
 
 

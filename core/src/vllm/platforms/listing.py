@@ -56,7 +56,7 @@ def report_plugins() -> PluginReport:
         rows=tuple(_row(plugin, answers.get(plugin)) for plugin in installed),
         chosen=chosen,
         problem=problem,
-        upstream_packages=find_upstream_packages(),
+        upstream_packages=find_upstream_packages(installed),
     )
 
 

@@ -15,7 +15,7 @@ from vllm.errors import PluginVersionError
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-__all__ = ["CORE_DISTRIBUTION", "canonical", "core_version", "declared_range", "range_refusal"]
+__all__ = ["CORE_DISTRIBUTION", "canonical", "core_version", "declared_range", "missing_range_refusal", "range_refusal"]
 
 CORE_DISTRIBUTION = "vllm-core"
 
@@ -64,4 +64,13 @@ def range_refusal(*, plugin: str, distribution: str, wanted: str, found: str) ->
     return PluginVersionError(
         f"The plugin {plugin} ({distribution}) wants {CORE_DISTRIBUTION} {wanted}, but {CORE_DISTRIBUTION} {found} is installed.",
         remedy=f"pip install '{CORE_DISTRIBUTION}{wanted}', or a release of {distribution} that fits {CORE_DISTRIBUTION} {found}",
+    )
+
+
+def missing_range_refusal(*, plugin: str, distribution: str) -> PluginVersionError:
+    """The error to show for a platform plugin that names no core: most likely it is made for upstream's."""
+    return PluginVersionError(
+        f"The plugin {plugin} ({distribution}) does not say which versions of {CORE_DISTRIBUTION} it fits, so it may be "
+        "written for upstream's vLLM, whose platform contract is another one.",
+        remedy=f"pip uninstall {distribution}; or, as its author, add '{CORE_DISTRIBUTION}>=X,<Y' to its dependencies",
     )

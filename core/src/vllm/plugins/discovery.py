@@ -8,9 +8,8 @@ from importlib.metadata import Distribution, EntryPoint, distributions
 
 from vllm.errors import PluginError
 from vllm.logger import init_logger
-from vllm.plugins.api_range import canonical, core_version, declared_range, range_refusal
-from vllm.plugins.groups import GROUPS
-from vllm.plugins.upstream import is_upstream, upstream_refusal
+from vllm.plugins.api_range import canonical, core_version, declared_range, missing_range_refusal, range_refusal
+from vllm.plugins.groups import GROUPS, PLATFORM
 
 __all__ = ["Plugin", "discover", "installed_plugins"]
 
@@ -77,7 +76,7 @@ def _entry_points_of(distribution: Distribution) -> list[EntryPoint]:
 def _plugins_of(distribution: Distribution, entry_points: list[EntryPoint]) -> Iterator[Plugin]:
     name = _name_of(distribution)
     for entry_point in entry_points:
-        core_range, refusal = _core_range_of(distribution, name, entry_point.name)
+        core_range, refusal = _core_range_of(distribution, name, entry_point)
         yield Plugin(
             group=entry_point.group,
             name=entry_point.name,
@@ -89,10 +88,11 @@ def _plugins_of(distribution: Distribution, entry_points: list[EntryPoint]) -> I
         )
 
 
-def _core_range_of(distribution: Distribution, name: str, plugin: str) -> tuple[str | None, PluginError | None]:
+def _core_range_of(
+    distribution: Distribution, name: str, entry_point: EntryPoint
+) -> tuple[str | None, PluginError | None]:
     """The declared range, and the refusal that follows from it. A core that was never installed has no version to compare."""
-    if is_upstream(name):
-        return None, upstream_refusal(plugin=plugin, distribution=name)
+    plugin = entry_point.name
     try:
         wanted = declared_range(distribution.requires or ())
     except ValueError as error:
@@ -100,6 +100,8 @@ def _core_range_of(distribution: Distribution, name: str, plugin: str) -> tuple[
         return None, PluginError(
             f"The plugin {plugin} ({name}) states its core range unreadably: {error}.", remedy=remedy
         )
+    if wanted is None and entry_point.group == PLATFORM:
+        return None, missing_range_refusal(plugin=plugin, distribution=name)
     found = core_version()
     if wanted is None or found is None:
         return wanted, None

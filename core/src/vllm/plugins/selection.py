@@ -49,7 +49,7 @@ def _warn_about_surroundings(installed: tuple[Plugin, ...]) -> None:
                 ", ".join(known) or "none",
                 near,
             )
-    for package in find_upstream_packages():
+    for package in find_upstream_packages(installed):
         logger.warning_once("%s", str(package))
     for complaint in envs.complaints():
         logger.warning_once("%s", complaint)

