@@ -111,7 +111,12 @@ def test_a_mapping_may_be_a_function_where_that_is_meant() -> None:
 def test_dotted_paths_and_classes() -> None:
     assert dotted().read("a.b:C") == "a.b:C"
     assert dotted().read(Kind) == "vllm.config.option_kinds.Kind"
-    for wrong in ("C", "a..C", "a.b-c", 3):
+
+    class Local:
+        """Has no dotted path."""
+
+    assert dotted(keeps_class=True).read(Local) is Local
+    for wrong in (Local, "C", "a..C", "a.b-c", 3):
         with pytest.raises(ValueError, match="a dotted path"):
             dotted().read(wrong)
 

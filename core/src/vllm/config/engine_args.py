@@ -68,7 +68,7 @@ class EngineArgs:
     tokenizer_mode: str = option(
         "auto",
         choice("auto", "hf", "slow"),
-        "How the tokenizer is loaded: auto and hf take the fast one, slow the Python one.",
+        "How the tokenizer is loaded: auto = without Transformers where possible, hf = by Transformers, slow = in Python.",
         group=_MODEL,
     )
     skip_tokenizer_init: bool = option(
@@ -149,7 +149,7 @@ class EngineArgs:
     )
     logits_processors: tuple[Any, ...] | None = option(
         None,
-        several(dotted(), "classes or dotted paths"),
+        several(dotted(keeps_class=True), "classes or dotted paths"),
         "Custom logits processors: classes or dotted paths.",
         group=_MODEL,
     )
@@ -205,7 +205,7 @@ class EngineArgs:
     )
     prefix_caching_hash_algo: str = option(
         "sha256",
-        choice("sha256", "sha256_cbor", "xxhash", "xxhash_cbor"),
+        choice("sha256", "xxhash", others={"sha256_cbor": "sha256", "xxhash_cbor": "xxhash"}),
         "Hash by which equal blocks are found.",
         group=_CACHE,
     )

@@ -181,10 +181,12 @@ def mapping(words: str = "a JSON object or a dictionary", *, function_too: bool 
     return Kind(words, "JSON", parse, is_mapping=True)
 
 
-def dotted(words: str = "a dotted path such as package.module.Name, or a class") -> Kind:
-    """The dotted path of a class; a class itself stands for its own."""
+def dotted(words: str = "a dotted path such as package.module.Name, or a class", *, keeps_class: bool = False) -> Kind:
+    """The dotted path of a class; a class itself stands for its own, or stays as it is with `keeps_class`."""
 
-    def parse(value: Any) -> str:
+    def parse(value: Any) -> Any:
+        if keeps_class and isinstance(value, type):
+            return value
         path = f"{value.__module__}.{value.__qualname__}" if isinstance(value, type) else value
         if not isinstance(path, str):
             raise TypeError
