@@ -228,7 +228,8 @@ class SamplingParams:
         """A copy whose containers may be changed without changing the original's."""
         twin = copy.copy(self)
         for name in _CONTAINERS:
-            setattr(twin, name, copy.deepcopy(getattr(self, name)))
+            if (value := getattr(self, name)) is not None:
+                setattr(twin, name, copy.deepcopy(value))
         return twin
 
     @property

@@ -242,3 +242,8 @@ def test_a_tokenizer_larger_than_the_model_is_refused(tiny: Tokenizer) -> None:
     small = GrammarFactory(tiny, vocab_size=2000, eos_token_ids=[EOS])
     with pytest.raises(ConfigError, match="2048 tokens, but the model only 2000"):
         small.new_state(StructuredOutputsParams(regex="a"))
+
+
+def test_a_model_without_eos_is_refused(tiny: Tokenizer) -> None:
+    with pytest.raises(InvalidRequestError, match="need an EOS token"):
+        GrammarFactory(tiny, vocab_size=2048, eos_token_ids=[]).new_state(StructuredOutputsParams(regex="a"))

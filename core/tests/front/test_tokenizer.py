@@ -109,6 +109,14 @@ def test_a_class_with_rules_of_its_own_is_left_to_transformers(
     assert fits(folders["wordpiece"], read_files(folders["wordpiece"]))
 
 
+@pytest.mark.parametrize("kind,light", [("byte_level", True), ("wordpiece", False)])
+def test_clean_up_of_spaces_is_left_to_transformers(
+    folders: dict[str, Path], tmp_path: Path, kind: str, light: bool
+) -> None:
+    tokenizer = load_tokenizer(changed(folders[kind], tmp_path, {"clean_up_tokenization_spaces": True}))
+    assert isinstance(tokenizer, FastTokenizer) == light
+
+
 def test_loading_does_not_import_transformers() -> None:
     code = (
         "import sys; from vllm.text.tokenizer import load_tokenizer; t = load_tokenizer(sys.argv[1]);"

@@ -98,6 +98,11 @@ class GrammarFactory:
                 "Structured outputs need a tokenizer of the `tokenizers` library; this model's is written in Python.",
                 parameter="structured_outputs",
             )
+        if not self.eos_token_ids:
+            raise InvalidRequestError(
+                "Structured outputs need an EOS token, which says that the output is complete; this model has none.",
+                parameter="structured_outputs",
+            )
         if self.vocab_size < len(self._tokenizer):
             raise ConfigError(
                 f"The tokenizer has {len(self._tokenizer)} tokens, but the model only {self.vocab_size}.",

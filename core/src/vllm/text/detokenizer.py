@@ -64,7 +64,8 @@ class PieceDetokenizer:
         self.append(prompt_token_ids[-PROMPT_CONTEXT_TOKENS:])
 
     def append(self, token_ids: Sequence[int]) -> str:
-        joined = b"".join(map(self._table.__getitem__, token_ids))
+        table = self._table
+        joined = table[token_ids[0]] if len(token_ids) == 1 else b"".join(map(table.__getitem__, token_ids))
         if self._at_start and joined:
             joined = self._strip_start(joined)
         return self._decode(joined)

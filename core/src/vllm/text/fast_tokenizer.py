@@ -20,7 +20,7 @@ from vllm.text.user_tokenizer import UserTokenizer
 if TYPE_CHECKING:
     import tokenizers
 
-__all__ = ["FastTokenizer", "TokenizerFiles", "fits", "load", "read_files"]
+__all__ = ["FastTokenizer", "TokenizerFiles", "fits", "is_bpe", "load", "read_files"]
 
 _LIGHT_CLASSES = frozenset(("PreTrained", "TokenizersBackend", "Llama", "Qwen2", "GPT2"))
 """Tokenizer classes (without "Tokenizer" and "Fast") for which `tokenizer.json` says everything."""
@@ -83,6 +83,13 @@ def load(folder: Path, files: TokenizerFiles) -> FastTokenizer:
     return FastTokenizer(backend, _special_tokens(files), chat_template=template, config=files.config)
 
 
+def is_bpe(backend: tokenizers.Tokenizer) -> bool:
+    """Whether the vocabulary's model is byte-pair encoding."""
+    from tokenizers.models import BPE
+
+    return isinstance(backend.model, BPE)
+
+
 def _special_tokens(files: TokenizerFiles) -> dict[str, str]:
     """Name → token text, for the names that are given."""
     given = {name: files.named(name) for name in _NAMED_TOKENS}
@@ -139,6 +146,17 @@ class FastTokenizer(UserTokenizer):
     @property
     def backend_tokenizer(self) -> tokenizers.Tokenizer:
         return self._backend
+
+    @property
+    def wants_clean_up(self) -> bool:
+        """The config asks to change decoded text around punctuation, which this class does not; BPE never wants it."""
+        return bool(self.init_kwargs.get("clean_up_tokenization_spaces")) and not is_bpe(self._backend)
+
+    @property
+    def model_max_length(self) -> int | None:
+        """Tokens that the tokenizer's config gives as the model's limit."""
+        limit = self.init_kwargs.get("model_max_length")
+        return None if limit is None else int(limit)
 
     @property
     def special_tokens_map(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vllm.errors import ModelLoadError
 from vllm.text import pieces as piece_tables
+from vllm.text.fast_tokenizer import is_bpe
 from vllm.text.user_tokenizer import UserTokenizer
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ class HfTokenizer(UserTokenizer):
     @cached_property
     def _all_pieces(self) -> piece_tables.PieceTable | None:
         backend = self.backend_tokenizer
-        return None if backend is None else piece_tables.piece_table(backend)
+        if backend is None or (self.inner.clean_up_tokenization_spaces and not is_bpe(backend)):
+            return None
+        return piece_tables.piece_table(backend)
 
     @cached_property
     def _shown_pieces(self) -> piece_tables.PieceTable | None:

@@ -35,7 +35,7 @@ class OutputText:
             skip_special_tokens=params.skip_special_tokens,
             spaces_between_special_tokens=params.spaces_between_special_tokens,
         )
-        self._stops = StopStrings(params.stop or ())
+        self._stops = StopStrings(params.stop) if params.stop else None
         self._include_stop = params.include_stop_str_in_output
         self._min_tokens = params.min_tokens
         self._num_tokens = 0
@@ -45,12 +45,11 @@ class OutputText:
 
     def append(self, token_ids: Sequence[int]) -> StopHit | None:
         """Take the next output tokens. Returns the stop string that they completed, if any; the text ends there then."""
-        if not self._stops:
-            self._num_tokens += len(token_ids)
+        if self._stops is None:
             self._text += self._detokenizer.append(token_ids)
             return None
         for used, token_id in enumerate(token_ids, start=1):
-            match = self._append_one(token_id)
+            match = self._append_one(self._stops, token_id)
             if match is not None:
                 self._cut(match)
                 return StopHit(stop=match.stop, used_tokens=used)
@@ -77,21 +76,22 @@ class OutputText:
         start, self._taken_chars = self._taken_chars, self._visible_chars()
         return self._text[start : self._taken_chars]
 
-    def _append_one(self, token_id: int) -> StopMatch | None:
+    def _append_one(self, stops: StopStrings, token_id: int) -> StopMatch | None:
         searched_chars = len(self._text)
         self._text += self._detokenizer.append([token_id])
         self._num_tokens += 1
         if self._num_tokens <= self._min_tokens:
             return None
-        return self._stops.find(self._text, searched_chars)
+        return stops.find(self._text, searched_chars)
 
     def _cut(self, match: StopMatch) -> None:
         self._ended = True
         self._text = self._text[: match.end if self._include_stop else match.start]
 
     def _visible_chars(self) -> int:
-        held = 0 if self._ended or self._include_stop else self._stops.held_back_chars(self._text)
-        return len(self._text) - held
+        if self._stops is None or self._include_stop or self._ended:
+            return len(self._text)
+        return len(self._text) - self._stops.held_back_chars(self._text)
 
 
 def decode_output(

@@ -25,10 +25,8 @@ class StopStrings:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(sorted(stops, key=len, reverse=True))
-        self._longest = max(map(len, self._stops), default=0)
-
-    def __bool__(self) -> bool:
-        return bool(self._stops)
+        self._beginnings = frozenset(stop[:length] for stop in self._stops for length in range(1, len(stop)))
+        self._longest_beginning = max(map(len, self._beginnings), default=0)
 
     def find(self, text: str, new_from: int) -> StopMatch | None:
         """The first stop string that ends behind `new_from`, the length of the text when it was last searched."""
@@ -41,9 +39,7 @@ class StopStrings:
 
     def held_back_chars(self, text: str) -> int:
         """Length of the longest end of `text` that begins a stop string and so must not be shown yet."""
-        tail = text[-(self._longest - 1) :] if self._longest > 1 else ""
-        for length in range(len(tail), 0, -1):
-            ending = tail[-length:]
-            if any(len(stop) > length and stop.startswith(ending) for stop in self._stops):
+        for length in range(min(len(text), self._longest_beginning), 0, -1):
+            if text[-length:] in self._beginnings:
                 return length
         return 0

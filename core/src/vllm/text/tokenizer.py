@@ -76,5 +76,7 @@ def load_tokenizer(folder: str | Path, *, mode: str = "auto", trust_remote_code:
         raise ModelLoadError(f"The tokenizer folder {folder} does not exist.", remedy="give --tokenizer a model folder")
     files = fast_tokenizer.read_files(path)
     if mode == "auto" and fast_tokenizer.fits(path, files):
-        return fast_tokenizer.load(path, files)
+        light = fast_tokenizer.load(path, files)
+        if not light.wants_clean_up:
+            return light
     return hf_tokenizer.load(path, slow=mode == "slow", trust_remote_code=trust_remote_code)
