@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -130,6 +131,9 @@ def _environment(ranks: int) -> dict[str, str]:
             envs.VLLM_WORKER_MULTIPROC_METHOD,
         )
     environment = dict(os.environ)
+    environment.setdefault(
+        "GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0"
+    )  # all ranks are on this machine
     threads = environment.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // ranks)))
     logger.info("%d worker processes, each with OMP_NUM_THREADS=%s on %d cores.", ranks, threads, usable_cores())
     return environment

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
     import torch
+    from torch.distributed import ProcessGroup
 
 __all__ = ["CommunicatorBase"]
 
@@ -19,19 +20,22 @@ __all__ = ["CommunicatorBase"]
 class CommunicatorBase(abc.ABC):
     """One group of ranks on one kind of device."""
 
-    def __init__(self, *, rank: int, world_size: int, device: torch.device) -> None:
-        """Join nothing yet.
+    def __init__(self, *, rank: int, world_size: int, device: torch.device, group: ProcessGroup | None = None) -> None:
+        """Keep the arguments; the ranks have met already (`parallel_state`). A subclass that opens a transport of its own does it here.
 
         Args:
             rank: this process's place in the group, 0 … world_size-1.
             world_size: ranks of the group.
             device: where the tensors live.
+            group: the ranks' group of torch.distributed, made with `Platform.dist_backend`: what collectives use, or what a transport
+                of its own exchanges addresses over. None with one rank.
         """
         if not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} is outside the group of {world_size}")
         self.rank = rank
         self.world_size = world_size
         self.device = device
+        self.group = group
 
     # -- public, final --------------------------------------------------------------------------------------------------------
 
