@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vllm.distributed.device_communicators.solo_communicator import SoloCommunicator
+from vllm.distributed.parallel_state import join_tensor_parallel
 from vllm.platforms.selection import load_platform
 from vllm.plugins.dotted import load_subclass
 from vllm.worker import kv_cache_memory
@@ -32,11 +32,13 @@ class TorchWorker(WorkerBase):
         super().__init__(config, rank=rank, local_rank=local_rank, init_method=init_method)
         self.platform = load_platform(config.platform)
         self._step_in_progress: tuple[torch.Tensor, Any] | None = None
+        self.tp: CommunicatorBase | None = None
 
     def _init_device(self) -> None:
         self.device = self._choose_device()
         self.platform.set_device(self.device)
         self.platform.random_seed(self.config.model_config.seed)
+        self.tp = self._join_ranks()
         self.runner = self._create_runner()
 
     def _load_model(self) -> None:
@@ -70,6 +72,10 @@ class TorchWorker(WorkerBase):
     def _model(self) -> Any:
         return self.runner.model
 
+    def _shutdown(self) -> None:
+        if self.tp is not None:
+            self.tp.destroy()
+
     def _choose_device(self) -> torch.device:
         """The rank's own device; the host itself has no index."""
         if self.platform.device_type == "cpu":
@@ -77,13 +83,13 @@ class TorchWorker(WorkerBase):
         return torch.device(self.platform.device_type, self.local_rank)
 
     def _join_ranks(self) -> CommunicatorBase:
-        """The tensor-parallel group. One rank needs no process group."""
-        if self.config.parallel_config.world_size == 1:
-            return SoloCommunicator(self.device)
-        raise NotImplementedError("tensor parallelism joins here")
+        """The tensor-parallel group."""
+        return join_tensor_parallel(
+            self.config, self.platform, rank=self.rank, device=self.device, init_method=self.init_method
+        )
 
     def _create_runner(self) -> ModelRunnerBase[Any]:
         path = self.platform.get_model_runner_cls()
         option = f"{type(self.platform).__name__}.get_model_runner_cls()"
         runner_cls: Any = load_subclass(path, ModelRunnerBase, option=option)
-        return runner_cls(self.config, self.platform, self.device, self._join_ranks())
+        return runner_cls(self.config, self.platform, self.device, self.tp)
