@@ -29,7 +29,18 @@ ROOMS = (
     "vllm.sampling_params",
 )
 
-TESTS = ("core/tests/kv_cache", "core/tests/plugins", "core/tests/scheduler")
+TESTS = (
+    "core/tests/config",
+    "core/tests/engine/test_kv_cache.py",
+    "core/tests/engine/test_scheduler_async.py",
+    "core/tests/engine/test_scheduler_plans.py",
+    "core/tests/platforms",
+    "core/tests/plugins",
+    "core/tests/test_envs.py",
+    "core/tests/test_errors.py",
+    "core/tests/test_import.py",
+    "core/tests/test_logger.py",
+)
 
 
 def modules_of(room: str) -> Iterator[str]:

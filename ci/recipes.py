@@ -6,7 +6,7 @@ import os
 from types import MappingProxyType
 
 from ci.environments import Environment, Recipe, ensure
-from ci.packages import CORE, PACKAGES, ROOT
+from ci.packages import CORE, PACKAGES, ROOT, package
 
 __all__ = ["MAIN_PYTHON", "ONE_THREAD", "source_path", "tools", "torch", "without_torch"]
 
@@ -14,7 +14,17 @@ MAIN_PYTHON = "3.11"
 ONE_THREAD = MappingProxyType({"OMP_NUM_THREADS": "1"})
 
 _TESTING = ("pytest", "pytest-timeout", "hypothesis")
-_NO_TORCH = ("numpy", "msgspec", "jinja2", "packaging", "tqdm", "pyyaml", "psutil", "prometheus-client")
+_LIGHT = (
+    "numpy",
+    "msgspec",
+    "jinja2",
+    "packaging",
+    "tqdm",
+    "pyyaml",
+    "psutil",
+    "prometheus-client",
+    "typing-extensions",
+)
 _BUILDING = ("build", "setuptools", "setuptools-scm", "towncrier")
 
 
@@ -31,8 +41,8 @@ def torch() -> Environment:
 
 
 def without_torch(python: str) -> Environment:
-    """Core bare, with those of its dependencies that are light; raises `InterpreterMissing`."""
-    recipe = Recipe(python=python, requirements=(*_NO_TORCH, *_TESTING), packages=(CORE,), bare=True)
+    """Core and cpu_ref bare, with those of their dependencies that are light; raises `InterpreterMissing`."""
+    recipe = Recipe(python=python, requirements=(*_LIGHT, *_TESTING), packages=(CORE, package("cpu_ref")), bare=True)
     return ensure(ROOT / ".nox" / f"notorch-{python}", recipe)
 
 
