@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -18,9 +16,9 @@ VOCAB_SIZE = 2048
 
 
 @pytest.fixture(scope="module")
-def worker() -> Iterator[TorchWorker]:
+def worker() -> TorchWorker:
     torch.set_num_threads(1)
-    yield start_worker(tiny_config())
+    return start_worker(tiny_config())
 
 
 def prompt(length: int, seed: int = 0) -> list[int]:

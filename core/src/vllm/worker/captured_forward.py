@@ -32,7 +32,7 @@ class CapturedForward(abc.ABC):
     def replay(
         self, bucket_rows: int, input_ids_T: torch.Tensor, positions_T: torch.Tensor, kv_caches: Any, metadata: Any
     ) -> torch.Tensor:
-        """Run a recorded step on new values (copied into the recording's buffers, lengths updated); returns hidden_TH, valid until the next replay."""
+        """Run a recorded step on new values, copied into the recording's buffers; returns hidden_TH, valid until the next replay."""
 
     def memory_bytes(self) -> int:
         """Device memory that the recordings hold."""

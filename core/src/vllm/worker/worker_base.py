@@ -33,7 +33,9 @@ T = TypeVar("T")
 
 
 class WorkerBase(abc.ABC):
-    """One rank. Life: init_device → load_model → kv_cache_groups → determine_available_memory → initialize_kv_cache → warm_up → steps → shutdown.
+    """One rank.
+
+    Life: init_device → load_model → kv_cache_groups → determine_available_memory → initialize_kv_cache → warm_up → steps → shutdown.
 
     Every call comes from one thread of the worker's process and may block it.
     """
