@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from transformers.activations import ACT2FN
@@ -50,6 +48,12 @@ def test_rms_norm_with_residual_norms_the_sum_and_gives_it_back() -> None:
     assert torch.equal(residual_TH, before[1])
 
 
+def test_gated_activation_leaves_its_argument() -> None:
+    gate_up_T2I = torch.ones(2, 4)
+    OPS.create("silu_and_mul")(gate_up_T2I)
+    assert torch.equal(gate_up_T2I, torch.ones(2, 4))
+
+
 @pytest.mark.parametrize(
     "op, activation", [("silu_and_mul", "silu"), ("gelu_and_mul", "gelu"), ("gelu_tanh_and_mul", "gelu_pytorch_tanh")]
 )
@@ -60,45 +64,51 @@ def test_gated_activations_equal_transformers(op: str, activation: str) -> None:
     torch.testing.assert_close(found, ACT2FN[activation](gate_TI) * up_TI)
 
 
-def _angles(rotary_dim: int, tokens: int, *, interleaved: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    angles = torch.rand(tokens, rotary_dim // 2) * 6
-    both = angles.repeat_interleave(2, -1) if interleaved else torch.cat((angles, angles), -1)
-    return both.cos(), both.sin()
+def _angles(frequencies: int, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+    angles_TF = torch.rand(tokens, frequencies) * 6
+    return angles_TF.cos(), angles_TF.sin()
+
+
+def _turn(
+    x_THD: torch.Tensor, cos_TF: torch.Tensor, sin_TF: torch.Tensor, *, interleaved: bool = False
+) -> torch.Tensor:
+    op = OPS.create("rotary_embedding", interleaved=interleaved)
+    return op(x_THD, *op.lay_out(cos_TF, sin_TF))
 
 
 def test_rotation_equals_llama() -> None:
     torch.manual_seed(0)
-    cos_TR, sin_TR = _angles(16, 5, interleaved=False)
+    cos_TF, sin_TF = _angles(8, 5)
     x_THD = torch.randn(5, 3, 16)
-    wanted, _ = modeling_llama.apply_rotary_pos_emb(x_THD, x_THD, cos_TR, sin_TR)
-    assert torch.allclose(OPS.create("rotary_embedding")(x_THD, cos_TR, sin_TR), wanted, atol=1e-6)
+    wanted, _ = modeling_llama.apply_rotary_pos_emb(x_THD, x_THD, cos_TF.repeat(1, 2), sin_TF.repeat(1, 2))
+    torch.testing.assert_close(_turn(x_THD, cos_TF, sin_TF), wanted)
 
 
 def test_interleaved_rotation_of_a_part_equals_glm() -> None:
     torch.manual_seed(0)
-    cos_TR, sin_TR = _angles(8, 5, interleaved=True)
+    cos_TF, sin_TF = _angles(4, 5)
     x_1HTD = torch.randn(1, 3, 5, 16)
-    glm_cos, glm_sin = (torch.cat((t[:, ::2], t[:, ::2]), -1).unsqueeze(0) for t in (cos_TR, sin_TR))
-    wanted_1HTD, _ = modeling_glm.apply_rotary_pos_emb(x_1HTD, x_1HTD, glm_cos, glm_sin)
-    found_THD = OPS.create("rotary_embedding", interleaved=True)(x_1HTD[0].transpose(0, 1), cos_TR, sin_TR)
-    assert torch.allclose(found_THD, wanted_1HTD[0].transpose(0, 1), atol=1e-6)
+    wanted_1HTD, _ = modeling_glm.apply_rotary_pos_emb(
+        x_1HTD, x_1HTD, cos_TF.repeat(1, 2).unsqueeze(0), sin_TF.repeat(1, 2).unsqueeze(0)
+    )
+    found_THD = _turn(x_1HTD[0].transpose(0, 1), cos_TF, sin_TF, interleaved=True)
+    torch.testing.assert_close(found_THD, wanted_1HTD[0].transpose(0, 1))
 
 
 def test_rotation_of_a_part_by_hand() -> None:
     """A quarter turn takes the pair (1, 2) to (-2, 1); the rest of the head stays."""
     x_THD = torch.tensor([[[1.0, 2.0, 3.0, 4.0]]])
-    cos_TR, sin_TR = torch.full((1, 2), math.cos(math.pi / 2)), torch.full((1, 2), math.sin(math.pi / 2))
-    found = OPS.create("rotary_embedding")(x_THD, cos_TR, sin_TR)
-    assert torch.allclose(found, torch.tensor([[[-2.0, 1.0, 3.0, 4.0]]]), atol=1e-6)
+    found = _turn(x_THD, torch.tensor([[0.0]]), torch.tensor([[1.0]]))
+    assert found.tolist() == [[[-2.0, 1.0, 3.0, 4.0]]]
 
 
 def test_rotation_reads_a_view_and_changes_nothing() -> None:
     torch.manual_seed(0)
-    cos_TR, sin_TR = _angles(4, 2, interleaved=False)
+    cos_TF, sin_TF = _angles(2, 2)
     whole_TGD = torch.randn(2, 5, 4)
     before = whole_TGD.clone()
-    found = OPS.create("rotary_embedding")(whole_TGD[:, 1:3], cos_TR, sin_TR)
-    wanted = OPS.create("rotary_embedding")(before[:, 1:3].contiguous(), cos_TR, sin_TR)
+    found = _turn(whole_TGD[:, 1:3], cos_TF, sin_TF)
+    wanted = _turn(before[:, 1:3].contiguous(), cos_TF, sin_TF)
     assert torch.equal(found, wanted)
     assert torch.equal(whole_TGD, before)
 

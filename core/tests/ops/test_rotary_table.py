@@ -13,6 +13,7 @@ from vllm.errors import ConfigError
 from vllm.model_executor.layers.rotary import RotaryTable
 from vllm.model_executor.layers.rotary_frequencies import inverse_frequencies
 from vllm.model_executor.loader.rope_config import read_rope_config
+from vllm.model_executor.ops.rotary import RotaryEmbedding
 
 _LISTS = {"short_factor": [1.0 + i / 7 for i in range(32)], "long_factor": [2.0 + i for i in range(32)]}
 
@@ -51,12 +52,20 @@ def test_a_wrong_number_of_factors_is_refused() -> None:
         inverse_frequencies(rope, 16, 100)
 
 
-def test_the_table_by_hand() -> None:
-    """Two frequencies, 1 and 1/100, of the first half of a head of 8."""
+@pytest.mark.parametrize("interleaved, layout", [(False, [0, 1, 0, 1]), (True, [0, 0, 1, 1])])
+def test_the_table_by_hand(interleaved: bool, layout: list[int]) -> None:
+    """Two frequencies, 1 and 1/100, of the first half of a head of 8; the sine is negative at the first of each pair."""
     rope = read_rope_config({"rope_theta": 10000.0, "partial_rotary_factor": 0.5})
-    settings = {"head_size": 8, "max_model_len": 5, "dtype": torch.float32, "device": torch.device("cpu")}
-    angles = torch.tensor([[3.0, 0.03], [0.0, 0.0]])
-    for interleaved, layout in ((False, [0, 1, 0, 1]), (True, [0, 0, 1, 1])):
-        cos_TR, sin_TR = RotaryTable(rope, interleaved=interleaved, **settings)(torch.tensor([3, 0]))
-        torch.testing.assert_close(cos_TR, angles[:, layout].cos())
-        torch.testing.assert_close(sin_TR, angles[:, layout].sin())
+    table = RotaryTable(
+        rope,
+        RotaryEmbedding(interleaved=interleaved),
+        head_size=8,
+        max_model_len=5,
+        dtype=torch.float32,
+        device=torch.device("cpu"),
+    )
+    cos_TR, sin_TR = table(torch.tensor([3, 0]))
+    angles_TR = torch.tensor([[3.0, 0.03], [0.0, 0.0]])[:, layout]
+    sign_R = torch.tensor([-1, 1, -1, 1]) if interleaved else torch.tensor([-1, -1, 1, 1])
+    torch.testing.assert_close(cos_TR, angles_TR.cos())
+    torch.testing.assert_close(sin_TR, angles_TR.sin() * sign_R)

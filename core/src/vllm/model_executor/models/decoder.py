@@ -157,13 +157,12 @@ class Decoder(CausalLM):
         spec = self.make_spec(model_config.hf_config)
         self.spec = spec
         self.embed_tokens = VocabParallelEmbedding(ctx, spec.vocab_size, spec.hidden_size)
-        self.layers = nn.ModuleList(
-            DecoderLayer(ctx, spec, layer, f"layers.{i}") for i, layer in enumerate(spec.layers)
-        )
+        layers = [DecoderLayer(ctx, spec, layer, f"layers.{i}") for i, layer in enumerate(spec.layers)]
+        self.layers = nn.ModuleList(layers)
         self.norm = _norm(ctx, spec, spec.hidden_size)
         tied_to = self.embed_tokens if spec.tied_embeddings else None
         self.lm_head = ParallelLMHead(ctx, spec.vocab_size, spec.hidden_size, tied_to=tied_to)
-        self.attention_layers = [layer.self_attn.attention for layer in self.layers]
+        self.attention_layers = [layer.self_attn.attention for layer in layers]
         self.rotary_tables, self.rotary_index = _rotary_tables(ctx, spec)
 
     def forward(
@@ -206,12 +205,16 @@ def _rotary_tables(ctx: ModelContext, spec: DecoderSpec) -> tuple[nn.ModuleList,
     for layer in spec.layers:
         if layer.rope is not None and layer.rope not in kinds:
             kinds.append(layer.rope)
-    max_model_len = ctx.config.model_config.max_model_len
+    op = ctx.ops.create("rotary_embedding", interleaved=spec.rotary_interleaved)
     tables = nn.ModuleList(
         RotaryTable(
-            rope, head_size=spec.head_size, max_model_len=max_model_len, interleaved=spec.rotary_interleaved,
-            dtype=ctx.dtype, device=ctx.device,
+            rope,
+            op,
+            head_size=spec.head_size,
+            max_model_len=ctx.config.model_config.max_model_len,
+            dtype=ctx.dtype,
+            device=ctx.device,
         )
         for rope in kinds
-    )  # fmt: skip
+    )
     return tables, tuple(None if layer.rope is None else kinds.index(layer.rope) for layer in spec.layers)

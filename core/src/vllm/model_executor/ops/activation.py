@@ -16,7 +16,7 @@ class SiluAndMul(CustomOp):
 
     def forward_native(self, gate_up_T2I: torch.Tensor) -> torch.Tensor:
         gate_TI, up_TI = gate_up_T2I.chunk(2, dim=-1)
-        return functional.silu(gate_TI) * up_TI
+        return functional.silu(gate_TI).mul_(up_TI)
 
 
 @native_op("gelu_and_mul")
@@ -25,7 +25,7 @@ class GeluAndMul(CustomOp):
 
     def forward_native(self, gate_up_T2I: torch.Tensor) -> torch.Tensor:
         gate_TI, up_TI = gate_up_T2I.chunk(2, dim=-1)
-        return functional.gelu(gate_TI) * up_TI
+        return functional.gelu(gate_TI).mul_(up_TI)
 
 
 @native_op("gelu_tanh_and_mul")
@@ -34,4 +34,4 @@ class GeluTanhAndMul(CustomOp):
 
     def forward_native(self, gate_up_T2I: torch.Tensor) -> torch.Tensor:
         gate_TI, up_TI = gate_up_T2I.chunk(2, dim=-1)
-        return functional.gelu(gate_TI, approximate="tanh") * up_TI
+        return functional.gelu(gate_TI, approximate="tanh").mul_(up_TI)

@@ -30,6 +30,6 @@ class RMSNorm(CustomOp):
 
     def _norm(self, x_H: torch.Tensor) -> torch.Tensor:
         wide_H = x_H.float()
-        mean_square = wide_H.square().mean(-1, keepdim=True)
-        normed_H = wide_H * torch.rsqrt(mean_square + self.eps)
-        return self.weight * normed_H.to(x_H.dtype)
+        mean_square = (wide_H * wide_H).mean(-1, keepdim=True)
+        normed_H = wide_H * mean_square.add_(self.eps).rsqrt_()
+        return normed_H.to(x_H.dtype).mul_(self.weight)  # rounded before the weight, as in Transformers
