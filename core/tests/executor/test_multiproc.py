@@ -23,7 +23,7 @@ from vllm.worker.worker_base import WorkerBase
 @pytest.fixture(scope="module")
 def executor() -> Iterator[MultiprocExecutor]:
     """Two ranks that no test here may break."""
-    config = fake_config(2, backend="mp")
+    config = fake_config(2, backend="mp", async_scheduling=True)
     extended = {"worker_extension_cls": f"{CallsWorkers.__module__}.CallsWorkers"}
     executor = create_executor(config.with_changes(parallel_config=extended))
     assert isinstance(executor, MultiprocExecutor)

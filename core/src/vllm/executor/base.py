@@ -42,7 +42,10 @@ class ExecutorBase(abc.ABC):
 
     @abc.abstractmethod
     def call(self, method: Callable[Concatenate[WorkerBase, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
-        """`WorkerBase.method(worker, …)` on every rank, in rank order; blocks. The first rank's error is raised, naming the rank."""
+        """`WorkerBase.method(worker, …)` on every rank, in rank order; blocks.
+
+        The error that comes first is raised, with its class, naming the rank. If the other ranks do not answer then, the engine is ended.
+        """
 
     @abc.abstractmethod
     def collective_rpc(
@@ -52,11 +55,18 @@ class ExecutorBase(abc.ABC):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> list[Any]:
-        """For users' own worker methods (`worker_extension_cls`) and functions of the worker; the core itself uses `call`."""
+        """For users' own worker methods (`worker_extension_cls`) and functions of the worker; the core itself uses `call`.
+
+        Raises RpcTimeoutError after `timeout_s`; the engine lives on, and what comes next waits for the call to end.
+        """
 
     @abc.abstractmethod
     def submit(self, plan: StepPlan) -> StepHandle:
-        """Start a step. Steps run in submission order; with `max_inflight_steps` > 1 the caller may submit before the last result."""
+        """Start a step. Steps run in submission order; with `max_inflight_steps` > 1 the caller may submit before the last result.
+
+        An error of a step comes from its handle's `result`, with the class it had in the worker, and ends the engine: every later call
+        raises EngineDeadError.
+        """
 
     @abc.abstractmethod
     def check_health(self) -> None:

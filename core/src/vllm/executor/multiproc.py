@@ -57,7 +57,7 @@ class MultiprocExecutor(ExecutorBase):
 
     @property
     def max_inflight_steps(self) -> int:
-        return 2
+        return 2 if self.config.scheduler_config.async_scheduling else 1
 
     def call(self, method: Callable[Concatenate[WorkerBase, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
         return self._ask(Rpc(method, args, kwargs), timeout_s=None)

@@ -9,6 +9,10 @@ from vllm.distributed.device_communicators.base_communicator import Communicator
 
 __all__ = ["TorchCommunicator"]
 
+# torch 2.13 renamed these two and warns at each use of the old names
+_all_gather_single = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+_reduce_scatter_single = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
+
 
 class TorchCommunicator(CommunicatorBase):
     """Collectives of torch.distributed. They take contiguous tensors only; inputs that are not are copied first."""
@@ -26,7 +30,7 @@ class TorchCommunicator(CommunicatorBase):
 
     def _all_gather(self, tensor: torch.Tensor, dim: int) -> torch.Tensor:
         gathered_W = tensor.new_empty((self.world_size, *tensor.shape))
-        dist.all_gather_into_tensor(gathered_W.flatten(0, 1), tensor.contiguous(), group=self.group)
+        _all_gather_single(gathered_W.flatten(0, 1), tensor.contiguous(), group=self.group)
         return gathered_W.movedim(0, dim).flatten(dim, dim + 1)
 
     def _reduce_scatter(self, tensor: torch.Tensor, dim: int) -> torch.Tensor:
@@ -34,7 +38,7 @@ class TorchCommunicator(CommunicatorBase):
             return self._all_reduce(tensor.clone()).chunk(self.world_size, dim)[self.rank].contiguous()
         shares = tensor.movedim(dim, 0).contiguous()
         mine = shares.new_empty((shares.shape[0] // self.world_size, *shares.shape[1:]))
-        dist.reduce_scatter_tensor(mine, shares, group=self.group)
+        _reduce_scatter_single(mine, shares, group=self.group)
         return mine.movedim(0, dim).contiguous()
 
     def _broadcast(self, tensor: torch.Tensor, src: int) -> torch.Tensor:
