@@ -64,8 +64,10 @@ class EngineCore:
                 return self._drain()
             plan, handle = self._in_flight.popleft()
             output = handle.result()
-            self._grammars.advance(plan, output, self.scheduler.request_of_slot)
-            return self._forget_finished(self.scheduler.update(plan, output))
+            failed = self._grammars.advance(plan, output, self.scheduler.request_of_slot)
+            report = self.scheduler.update(plan, output)
+            self.scheduler.abort_requests(failed, FinishReason.ERROR)
+            return self._forget_finished(report)
         except BaseException as error:
             self._die(error)
             raise

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from vllm.logger import init_logger
 from vllm.sampling.structured_output import allocate_bitmask
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from vllm.sampling_params import StructuredOutputsParams
 
 __all__ = ["GrammarManager", "RequestOfSlot"]
+
+logger = init_logger(__name__)
 
 
 class RequestOfSlot(Protocol):
@@ -50,16 +53,29 @@ class GrammarManager:
         self._factory.fill_bitmasks(states, range(len(states)), mask_GW)
         return mask_GW
 
-    def advance(self, plan: StepPlan, output: StepOutput, request_of_slot: RequestOfSlot) -> None:
-        """Feed the step's tokens to the grammars of `plan.grammar_rows_G`; call it before the scheduler's update."""
+    def advance(self, plan: StepPlan, output: StepOutput, request_of_slot: RequestOfSlot) -> list[str]:
+        """Feed the step's tokens to the grammars of `plan.grammar_rows_G`; call it before the scheduler's update.
+
+        Returns:
+            Ids of requests whose grammar refused a token although its mask allowed it: the grammar outgrew its limits.
+        """
         if not len(plan.grammar_rows_G):
-            return
+            return []
         starts = np.cumsum(output.counts_N) - output.counts_N
         row_of_slot = {int(slot): row for row, slot in enumerate(output.slots_N)}
-        for slot in plan.grammar_rows_G:
-            row, request_id = row_of_slot.get(int(slot)), request_of_slot(int(slot))
+        failed = []
+        for slot in map(int, plan.grammar_rows_G):
+            row, request_id = row_of_slot.get(slot), request_of_slot(slot)
             if row is None or request_id is None or request_id not in self._states:
-                continue
-            start, count = int(starts[row]), int(output.counts_N[row])
-            for token_id in output.token_ids_M[start : start + count]:
-                self._states[request_id].accept(int(token_id))
+                continue  # ended while the step ran
+            tokens = output.token_ids_M[starts[row] : starts[row] + output.counts_N[row]].tolist()
+            if not self._accept_all(request_id, tokens):
+                failed.append(request_id)
+        return failed
+
+    def _accept_all(self, request_id: str, token_ids: list[int]) -> bool:
+        state = self._states[request_id]
+        if all(state.is_ended or state.accept(token_id) for token_id in token_ids):
+            return True
+        logger.error("The grammar of request %s cannot go on: %s", request_id, state.error)
+        return False
