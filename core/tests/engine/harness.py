@@ -96,6 +96,8 @@ class Harness:
         self.plans: list[StepPlan] = []
         self.streamed: dict[str, list[int]] = {}
         self.finished: dict[str, FinishedRequest] = {}
+        self._prefill_end: dict[int, int] = {}
+        """By slot: tokens known when the slot was taken."""
 
     def add(self, *args: Any, **kwargs: Any) -> EngineRequest:
         """Make a request and queue it; arguments as for `make_request`."""
@@ -192,9 +194,8 @@ class Harness:
             assert sum(is_prefill) <= constraints.max_concurrent_prefills
 
     def _prefill_rows(self, plan: StepPlan) -> list[bool]:
-        known = {new.slot: len(new.token_ids) for new in plan.new}
-        self._known = {**getattr(self, "_known", {}), **known}
+        self._prefill_end.update({new.slot: len(new.token_ids) for new in plan.new})
         return [
-            computed < self._known[slot]
+            computed < self._prefill_end[slot]
             for slot, computed in zip(plan.slots_N.tolist(), plan.num_computed_N.tolist(), strict=True)
         ]
