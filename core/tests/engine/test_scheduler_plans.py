@@ -146,7 +146,7 @@ def test_priority_decides_who_runs_and_who_is_preempted():
     assert [new.request_id for new in plan.new] == ["first", "early"]
     engine.take()
     engine.run()
-    assert [name for name in engine.finished][0] == "first"
+    assert next(iter(engine.finished)) == "first"
     assert engine.finished["first"].num_preemptions == 0
     engine.check_against_alone()
 

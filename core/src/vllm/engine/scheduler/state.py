@@ -82,7 +82,7 @@ class SchedulerState:
     def start_decoding(self, slots: list[int]) -> None:
         """The prompts of these slots are computed, or will be with the step in planning."""
         if slots:
-            self.prefilling = [slot for slot in self.prefilling if slot not in slots]
+            self.prefilling = _without(self.prefilling, slots)
             self.decoding_N = np.concatenate([self.decoding_N, np.array(slots, np.int32)])
 
     # -- out ------------------------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ class SchedulerState:
         for slot in slots:
             del self.slot_of[self.slots.request(slot).message.request_id]
             self._count_flags(slot, -1)
-        self.prefilling = [slot for slot in self.prefilling if slot not in slots]
+        self.prefilling = _without(self.prefilling, slots)
         self.decoding_N = self.decoding_N[~np.isin(self.decoding_N, slots)]
 
     def _release(self, slot: int) -> None:
@@ -162,6 +162,11 @@ class SchedulerState:
             self.counters.prefix_hits += num_hit
 
 
+def _without(slots: list[int], gone: list[int]) -> list[int]:
+    dropped = set(gone)
+    return [slot for slot in slots if slot not in dropped]
+
+
 def _new_slot(slot: int, request: Request, num_computed: int, block_ids: Int32Array) -> NewSlot:
     message = request.message
     return NewSlot(
@@ -175,5 +180,6 @@ def _new_slot(slot: int, request: Request, num_computed: int, block_ids: Int32Ar
         seed=message.seed,
         max_tokens=message.max_tokens,
         stop_token_ids=message.stop_token_ids,
+        bad_words_token_ids=message.bad_words_token_ids,
         num_prompt_logprobs_done=request.num_prompt_logprobs_done,
     )
