@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import prometheus_client as prom
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Counter", "EngineMetrics", "Gauge", "Histogram", "Metric"]
 
 logger = init_logger(__name__)
+
+_Made = TypeVar("_Made", prom.Gauge, prom.Counter, prom.Histogram)
 
 _LATENCY_BUCKETS_S = (
     0.001,
@@ -111,7 +113,7 @@ class EngineMetrics:
         """Every metric as a plain value."""
         return [metric for family in self.registry.collect() for metric in _plain(family)]
 
-    def _make(self, kind: type, name: str, text: str, **options: object) -> object:
+    def _make(self, kind: type[_Made], name: str, text: str, **options: Any) -> _Made:
         return kind(f"vllm:{name}", text, list(self._labels), registry=self.registry, **options).labels(**self._labels)
 
     def _observe(self, request: ParentState) -> None:

@@ -14,6 +14,7 @@ from vllm.text.output_text import OutputText
 if TYPE_CHECKING:
     from vllm.engine.input_processor import ProcessedRequest
     from vllm.messages import FinishedRequest, SampledLogprobs
+    from vllm.outputs import FlatLogprobs, LogprobsOnePosition
     from vllm.text.tokenizer import Tokenizer
 
 __all__ = ["ChildState", "ParentState"]
@@ -147,7 +148,7 @@ class ParentState:
         if self.num_cached_tokens is None:
             self.num_cached_tokens = ended.num_cached_tokens
 
-    def _prompt_logprobs(self, *, once: bool) -> object:
+    def _prompt_logprobs(self, *, once: bool) -> FlatLogprobs | list[LogprobsOnePosition | None] | None:
         if self.prompt_logprobs is None or (once and self._shown_prompt_logprobs):
             return None
         self._shown_prompt_logprobs = True

@@ -41,7 +41,7 @@ class DecodeCapture:
         path = platform.get_captured_forward_cls()
         assert path is not None, "no captured forward to create"
         option = f"{type(platform).__name__}.get_captured_forward_cls()"
-        cls: type[CapturedForward] = load_subclass(path, CapturedForward, option=option)  # type: ignore[type-abstract]
+        cls: type[CapturedForward] = load_subclass(path, CapturedForward, option=option)
         self._recorder = cls(forward, device)
 
     def capture_all(
