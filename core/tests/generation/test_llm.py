@@ -106,6 +106,28 @@ def test_min_tokens_holds_the_end_off(llm: LLM) -> None:
     assert len(output.token_ids) == 7 and eos not in output.token_ids[:-1]
 
 
+def test_bad_words_never_appear_even_after_a_preemption(new_llm: NewLLM) -> None:
+    llm = new_llm(num_gpu_blocks_override=21, max_num_seqs=16)
+    plain = SamplingParams(temperature=0.0, max_tokens=48, ignore_eos=True)
+    banned = SamplingParams(temperature=0.0, max_tokens=48, ignore_eos=True, bad_words=["2", " 24", "3 2"])
+    prompts = [f"Count: {n} {n + 1} {n + 2}" for n in range(12, 22)]
+    usual = llm.generate(prompts, plain, use_tqdm=False)
+    assert all(" 24" in output.outputs[0].text for output in usual)
+    clean = llm.generate(prompts, banned, use_tqdm=False)
+    assert llm.llm_engine._core.stats().num_preemptions > 0
+    assert not any(" 24" in output.outputs[0].text for output in clean)
+
+
+def test_allowed_token_ids_and_logit_bias(llm: LLM) -> None:
+    allowed = [7, 9, 300, 1200]
+    (output,) = llm.generate(
+        COUNT, SamplingParams(temperature=1.5, seed=1, max_tokens=20, allowed_token_ids=allowed), use_tqdm=False
+    )
+    assert set(output.outputs[0].token_ids) <= set(allowed)
+    (output,) = llm.generate(COUNT, SamplingParams(max_tokens=3, logit_bias={77: 100.0}), use_tqdm=False)
+    assert list(output.outputs[0].token_ids) == [77, 77, 77]
+
+
 def test_max_tokens_none_runs_to_the_end_of_the_context(new_llm: NewLLM) -> None:
     llm = new_llm(max_model_len=64)
     (output,) = llm.generate(COUNT, SamplingParams(temperature=0.0, max_tokens=None, ignore_eos=True), use_tqdm=False)

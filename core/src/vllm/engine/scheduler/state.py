@@ -58,6 +58,8 @@ class SchedulerState:
         self.ended: list[FinishedRequest] = []
         """Ends not reported yet, with their log-probabilities."""
         self.ended_logprobs: list[tuple[str, SampledLogprobs]] = []
+        self.uneven = False
+        """Some row once yielded 0 or several tokens: from then on decode rows may have more than one token to compute."""
         self.num_grammar = 0
         self.num_inspected = 0
         self.num_gathering = 0
