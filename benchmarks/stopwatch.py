@@ -13,7 +13,8 @@ __all__ = ["Stopwatch"]
 class Stopwatch:
     """Adds up each stage's own time, step by step. For one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
         self.steps: list[dict[str, float]] = []
         """One entry per step: stage -> its own seconds (without the stages inside it)."""
         self._now: defaultdict[str, float] = defaultdict(float)
@@ -28,11 +29,11 @@ class Stopwatch:
 
         def run(*args: Any, **kwargs: Any) -> Any:
             self._inner_s.append(0.0)
-            start_s = time.perf_counter()
+            start_s = self._clock()
             try:
                 return function(*args, **kwargs)
             finally:
-                whole_s = time.perf_counter() - start_s
+                whole_s = self._clock() - start_s
                 self._now[stage] += whole_s - self._inner_s.pop()
                 self._inner_s[-1] += whole_s
 
