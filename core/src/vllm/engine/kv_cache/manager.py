@@ -99,7 +99,8 @@ class KVCacheManager:
     def missing_blocks(self, slots_R: Int32Array, num_tokens_R: Int32Array) -> Int64Array:
         """[R] blocks that each slot lacks to hold so many tokens."""
         lacking = num_tokens_R - self.capacity_S[slots_R]
-        return np.maximum(-(-lacking // self.block_size), 0).astype(np.int64)
+        missing_R: Int64Array = np.maximum(-(-lacking // self.block_size), 0).astype(np.int64)
+        return missing_R
 
     def grow(self, slots_R: Int32Array, missing_R: Int64Array) -> AppendedBlocks:
         """Give each slot the blocks it lacks. The caller has checked that enough are free."""

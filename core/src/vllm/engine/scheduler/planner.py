@@ -51,8 +51,6 @@ class StepPlanner:
         self.watermark_blocks = watermark_blocks
         self.pipelined = state.max_inflight_steps > 1
         self.decode_steps_since_prefill = state.limits.constraints.decode_steps_between_prefills
-        self.uneven = False
-        """Some row once yielded 0 or several tokens: decode rows may have more than one token to compute."""
         self._ones_S = np.ones(state.slots.num_slots, np.int32)
         self._trues_S = np.ones(state.slots.num_slots, np.bool_)
         for shared in (self._ones_S, self._trues_S):  # plans hold views of them
@@ -125,7 +123,7 @@ class StepPlanner:
     def _decode_counts(self, slots_N: Int32Array, computed_N: Int32Array) -> tuple[Int32Array, BoolArray]:
         """Tokens that each decode row computes, 1 unless results came uneven, and whether it samples."""
         ones_N, trues_N = self._ones_S[: len(slots_N)], self._trues_S[: len(slots_N)]
-        if not self.uneven:
+        if not self.state.uneven:
             return ones_N, trues_N
         wanted_N = self.state.slots.num_tokens_S[slots_N] - computed_N
         counts_N = _within(wanted_N, self.state.limits.max_tokens)
@@ -239,4 +237,5 @@ def _within(wanted_N: Int32Array, budget: int) -> Int32Array:
     extra_N = wanted_N - 1
     spare = budget - len(wanted_N)
     before_N = np.cumsum(extra_N) - extra_N
-    return (1 + np.clip(spare - before_N, 0, extra_N)).astype(np.int32)
+    counts_N: Int32Array = (1 + np.clip(spare - before_N, 0, extra_N)).astype(np.int32)
+    return counts_N

@@ -97,9 +97,7 @@ class Scheduler(SchedulerInterface):
 
     def update(self, plan: StepPlan, output: StepOutput) -> EngineStepOutput:
         """Take the result of the oldest step in flight."""
-        result = self._updater.apply(plan, output)
-        self._planner.uneven = self._updater.saw_uneven
-        return result
+        return self._updater.apply(plan, output)
 
     def drain_finished(self) -> EngineStepOutput | None:
         """Ends that no step will carry; None if there are none."""

@@ -62,8 +62,6 @@ class StepUpdater:
     def __init__(self, state: SchedulerState) -> None:
         self.state = state
         self.pipelined = state.max_inflight_steps > 1
-        self.saw_uneven = False
-        """Some row gave 0 or several tokens."""
         # Registering a filled block costs Python, and all rows of a batch may fill theirs in the same step. Twice the mean rate keeps up.
         self.most_registrations = max(FEWEST_REGISTRATIONS, 2 * state.slots.num_slots // state.kv.block_size)
 
@@ -133,7 +131,7 @@ class StepUpdater:
                 "A row yielded 0 or several tokens while the next step was planned for exactly one; "
                 "such a model runs with max_inflight_steps=1."
             )
-        self.saw_uneven = True
+        self.state.uneven = True
         starts_R = np.cumsum(given.counts_R) - given.counts_R
         taken_R = np.zeros_like(given.counts_R)
         ended_R = np.zeros(len(given.slots_R), np.bool_)
