@@ -154,6 +154,22 @@ def test_a_stream_never_shows_the_beginning_of_a_stop_string(llm: LLM) -> None:
     assert "".join(pieces) == " 20 21 22 23 "
 
 
+def test_a_stream_speaks_at_its_interval(llm: LLM) -> None:
+    """The first token at once, then every five, then the rest."""
+    engine = llm.llm_engine
+    engine.add_request(
+        "slow",
+        COUNT,
+        SamplingParams(
+            temperature=0.0, max_tokens=14, ignore_eos=True, output_kind=RequestOutputKind.DELTA, stream_interval=5
+        ),
+    )
+    sizes = []
+    while engine.has_unfinished_requests():
+        sizes += [len(output.outputs[0].token_ids) for output in engine.step()]
+    assert sizes == [1, 5, 5, 3]
+
+
 def _stream(llm: LLM, prompt: str, kind: RequestOutputKind, **fields: object) -> list[str]:
     engine = llm.llm_engine
     engine.add_request("stream", prompt, SamplingParams(temperature=0.0, max_tokens=24, output_kind=kind, **fields))

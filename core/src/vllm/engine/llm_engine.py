@@ -43,7 +43,7 @@ class LLMEngine:
         self._finalizer = weakref.finalize(self, self._core.shutdown)
         self.config = config = self._core.config  # complete: the core has sized the cache
         self._inputs = InputProcessor(config, self.tokenizer, grammars)
-        self._outputs = OutputProcessor(self.tokenizer)
+        self._outputs = OutputProcessor(self.tokenizer, stream_interval_tokens=config.scheduler_config.stream_interval)
         self._metrics = EngineMetrics(config) if config.observability_config.log_stats else None
 
     @classmethod

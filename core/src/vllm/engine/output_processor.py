@@ -36,8 +36,10 @@ class StepReport:
 class OutputProcessor:
     """Knows every request between `add` and its end."""
 
-    def __init__(self, tokenizer: Tokenizer | None) -> None:
+    def __init__(self, tokenizer: Tokenizer | None, *, stream_interval_tokens: int = 1) -> None:
+        """`stream_interval_tokens`: how often streams speak, where the request does not say."""
         self._tokenizer = tokenizer
+        self._stream_interval_tokens = stream_interval_tokens
         self._children: dict[str, ChildState] = {}
         self._parents: dict[str, ParentState] = {}
 
@@ -135,8 +137,9 @@ class OutputProcessor:
         finished: list[ParentState] = []
         for request_id, children in changed.items():
             parent = self._parents[request_id]
-            if parent.wants_output_now:
-                outputs.append(parent.output([child for child in children if child.has_news()]))
+            shown = parent.to_show(children, self._stream_interval_tokens)
+            if shown:
+                outputs.append(parent.output(shown))
             if parent.finished:
                 finished.append(self._parents.pop(request_id))
         return outputs, finished

@@ -56,9 +56,11 @@ class ChildState:
         if self._text is not None:
             self._text.finish()
 
-    def has_news(self) -> bool:
-        """Whether a delta has something to say: text may be held back as the beginning of a stop string."""
-        return self.finish_reason is not None or len(self.token_ids) > self._taken_tokens
+    def is_due(self, interval_tokens: int) -> bool:
+        """Whether a stream has something to say: the first token at once, then every `interval_tokens`, and the end."""
+        new_tokens = len(self.token_ids) - self._taken_tokens
+        is_first = new_tokens > 0 and not self._taken_tokens
+        return self.finish_reason is not None or is_first or new_tokens >= interval_tokens
 
     def output(self, *, delta: bool) -> CompletionOutput:
         """What the user sees of this output now; `delta` takes what was not taken before."""
@@ -115,10 +117,13 @@ class ParentState:
         """Whether every output has ended."""
         return all(child.finish_reason is not None for child in self.children)
 
-    @property
-    def wants_output_now(self) -> bool:
-        """FINAL_ONLY says nothing before the end."""
-        return self.finished or self.request.params.output_kind is not RequestOutputKind.FINAL_ONLY
+    def to_show(self, changed: Sequence[ChildState], default_interval_tokens: int) -> list[ChildState]:
+        """Of the outputs that changed, those that the user is to see now. FINAL_ONLY shows nothing before all have ended."""
+        params = self.request.params
+        if params.output_kind is RequestOutputKind.FINAL_ONLY:
+            return list(changed) if self.finished else []
+        interval_tokens = params.stream_interval or default_interval_tokens
+        return [child for child in changed if child.is_due(interval_tokens)]
 
     def output(self, changed: Sequence[ChildState]) -> RequestOutput:
         """The request as the user sees it now; with deltas only the outputs that changed."""

@@ -49,8 +49,8 @@ class LLM:
         self,
         prompts: PromptType | Sequence[PromptType],
         sampling_params: ParamsArg = None,
-        *,
         use_tqdm: bool | Callable[..., Any] = True,
+        *,
         priority: Sequence[int] | None = None,
     ) -> list[RequestOutput]:
         """Generate for every prompt; outputs stand in the prompts' order.
@@ -71,8 +71,8 @@ class LLM:
         self,
         messages: Sequence[Any],
         sampling_params: ParamsArg = None,
-        *,
         use_tqdm: bool | Callable[..., Any] = True,
+        *,
         chat_template: str | None = None,
         add_generation_prompt: bool = True,
         continue_final_message: bool = False,
