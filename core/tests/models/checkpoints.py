@@ -103,6 +103,20 @@ FAMILIES = (
         },
         sliding=True,
     ),
+    Family(
+        "granite",
+        "GraniteConfig",
+        {"embedding_multiplier": 1.7, "attention_multiplier": 0.3, "residual_multiplier": 0.6, "logits_scaling": 2.5},
+    ),
+    Family(
+        "gemma2",
+        "Gemma2Config",
+        {"head_dim": 32, "sliding_window": 9, "attn_logit_softcapping": 3.0, "final_logit_softcapping": 5.0,
+         "query_pre_attn_scalar": 20},
+        sliding=True,
+    ),
+    Family("exaone4", "Exaone4Config", {"sliding_window": 9, "sliding_window_pattern": 2}, sliding=True),
+    Family("exaone4-full", "Exaone4Config", {"sliding_window": None, "layer_types": ["full_attention"] * 2}),
 )  # fmt: skip
 
 

@@ -53,6 +53,8 @@ class TensorAttention(DenseAttention):
         k_TSHD = keys_SKD[metadata.context_TS].repeat_interleave(group, dim=2)
         v_TSHD = values_SKD[metadata.context_TS].repeat_interleave(group, dim=2)
         scores_THS = torch.einsum("thd,tshd->ths", q_THD, k_TSHD) * spec.scale
+        if spec.logits_soft_cap is not None:
+            scores_THS = spec.logits_soft_cap * torch.tanh(scores_THS / spec.logits_soft_cap)
         hidden_TS = _hidden(metadata, spec.sliding_window)
         weights_THS = scores_THS.masked_fill(hidden_TS.unsqueeze(1), float("-inf")).softmax(-1)
         return torch.einsum("ths,tshd->thd", weights_THS, v_TSHD)

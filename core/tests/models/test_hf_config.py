@@ -18,6 +18,7 @@ from vllm.model_executor.loader.hf_config import (
     load_hf_config,
     resolve_dtype,
 )
+from vllm.model_executor.loader.rope_config import read_rope_config
 
 
 def _folder(folder: Path, config: object) -> Path:
@@ -47,6 +48,13 @@ def test_overrides_go_in_depth_and_leave_the_rest(tmp_path: Path) -> None:
         "rope_parameters": {"rope_type": "linear", "rope_theta": 5.0, "factor": 2},
         "new": 1,
     }
+
+
+def test_an_override_of_the_old_rotary_keys_counts_against_the_new_ones(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, {**_ARCH, "rope_parameters": {"rope_type": "default", "rope_theta": 5.0}})
+    assert read_rope_config(load_hf_config(folder, {"rope_theta": 7.0})).theta == 7.0
+    rope = read_rope_config(load_hf_config(folder, {"rope_scaling": {"type": "linear", "factor": 2.0}}))
+    assert (rope.rope_type, rope.theta, rope.factor) == ("linear", 5.0, 2.0)
 
 
 def test_overrides_may_be_a_function(tmp_path: Path) -> None:

@@ -51,6 +51,12 @@ def test_another_shape(folder: Path) -> None:
     assert "config makes it (96, 64)" in text
 
 
+@pytest.mark.parametrize("dtype, name", [(torch.int8, "I8"), (torch.float8_e4m3fn, "F8_E4M3")])
+def test_quantised_weights_without_a_method(folder: Path, dtype: torch.dtype, name: str) -> None:
+    _edit(folder, lambda tensors: tensors.update({UP: tensors[UP].to(dtype)}))
+    assert f"is stored as {name}; the model needs float32" in _error(folder)
+
+
 def test_a_missing_tensor_and_the_near_one(folder: Path) -> None:
     _edit(folder, lambda tensors: tensors.update({UP.replace("up_", "upp_"): tensors.pop(UP)}))
     text = _error(folder)
@@ -170,6 +176,17 @@ def test_an_unknown_load_format(folder: Path) -> None:
 def test_configs_that_make_no_model(folder: Path, changes: dict[str, object], message: str) -> None:
     edit_config(folder, **changes)
     assert message in _error(folder, ConfigError)
+
+
+def test_the_progress_bar_counts_files(sharded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from vllm.model_executor.loader.checkpoint import load_checkpoint
+
+    files = len(list(sharded.glob("*.safetensors")))
+    model = load(sharded, load_format="dummy")
+    assert "shards" not in capsys.readouterr().err
+    with torch.inference_mode():
+        load_checkpoint(model, sharded, use_tqdm=True)
+    assert f"Loading safetensors checkpoint shards: 100% Completed | {files}/{files}" in capsys.readouterr().err
 
 
 def test_names_and_their_inverse() -> None:

@@ -12,7 +12,16 @@ from core.tests.models.checkpoints import FAMILIES, LONGEST, Family, random_text
 from core.tests.models.running import PagedRun, load
 from core.tests.models.tensor_attention import TensorAttention
 
-TRACED = ("llama", "llama-biased", "mistral-windowed", "qwen2-windowed", "qwen3-windowed")
+TRACED = (
+    "llama",
+    "llama-biased",
+    "mistral-windowed",
+    "qwen2-windowed",
+    "qwen3-windowed",
+    "granite",
+    "gemma2",
+    "exaone4",
+)
 """One of each architecture, with windows where it has them; the kinds of rotation differ only in a table."""
 
 

@@ -5,7 +5,7 @@ Files are mapped, not read: of each tensor only this rank's stretch is copied, s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from safetensors import SafetensorError, safe_open
 
 from vllm.errors import ModelLoadError
 from vllm.model_executor.loader.files import weight_files
-from vllm.model_executor.loader.plan import CopyStep, plan_copies
+from vllm.model_executor.loader.plan import CopyStep, TensorHeader, plan_copies
 from vllm.model_executor.models.interface import CausalLM
 
 __all__ = ["load_checkpoint"]
+
+_BAR_FORMAT = "{desc}: {percentage:3.0f}% Completed | {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]\n"
 
 
 def load_checkpoint(model: CausalLM, folder: str | Path, *, use_tqdm: bool = False) -> None:
@@ -27,7 +29,7 @@ def load_checkpoint(model: CausalLM, folder: str | Path, *, use_tqdm: bool = Fal
         ModelLoadError: files missing or broken, or tensors that do not fit the model; then no parameter was touched.
     """
     with _opened(weight_files(Path(folder))) as files:
-        steps = plan_copies(model, {path: _shapes(content) for path, content in files.items()})
+        steps = plan_copies(model, {path: _headers(content) for path, content in files.items()})
         for path in _progress(list(files), use_tqdm):
             for step in steps[path]:
                 _copy(files[path], path, step)
@@ -50,8 +52,9 @@ def _open(path: Path) -> Any:
         ) from error
 
 
-def _shapes(content: Any) -> Mapping[str, tuple[int, ...]]:
-    return {name: tuple(content.get_slice(name).get_shape()) for name in content.keys()}  # noqa: SIM118 - no mapping
+def _headers(content: Any) -> dict[str, TensorHeader]:
+    slices = {name: content.get_slice(name) for name in content.keys()}  # noqa: SIM118 - the handle is no mapping
+    return {name: TensorHeader(tuple(each.get_shape()), each.get_dtype()) for name, each in slices.items()}
 
 
 def _progress(paths: list[Path], use_tqdm: bool) -> Iterable[Path]:
@@ -59,7 +62,7 @@ def _progress(paths: list[Path], use_tqdm: bool) -> Iterable[Path]:
         return paths
     from tqdm import tqdm
 
-    return tqdm(paths, desc="Loading safetensors checkpoint shards")
+    return tqdm(paths, desc="Loading safetensors checkpoint shards", bar_format=_BAR_FORMAT)
 
 
 def _copy(content: Any, path: Path, step: CopyStep) -> None:

@@ -53,6 +53,7 @@ def load_hf_config(folder: str | Path, hf_overrides: HfOverrides | None = None) 
     if isinstance(overrides, Mapping):
         config = _text_part(_merged(_read_json(path), overrides))
         config = _merged(config, {key: value for key, value in overrides.items() if key not in _TEXT_PARTS})
+        config = _with_rope_theta(config, overrides)
     else:
         config = _text_part(dict(overrides(_read_json(path))))
     _check_architectures(config, path)
@@ -139,6 +140,13 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
         old = result.get(key)
         result[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return result
+
+
+def _with_rope_theta(config: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """An override of the old key `rope_theta` would lose against the one inside `rope_parameters`: put it there too."""
+    if "rope_theta" not in overrides or not isinstance(config.get("rope_parameters"), Mapping):
+        return config
+    return _merged(config, {"rope_parameters": {"rope_theta": overrides["rope_theta"]}})
 
 
 def _text_part(config: Mapping[str, Any]) -> dict[str, Any]:

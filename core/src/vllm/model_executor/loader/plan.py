@@ -10,13 +10,24 @@ from vllm.errors import ModelLoadError, near_names
 from vllm.model_executor.layers.weights import Placement, WeightLoader, weight_loaders
 from vllm.model_executor.models.interface import CausalLM
 
-__all__ = ["CopyStep", "plan_copies"]
+__all__ = ["CopyStep", "TensorHeader", "plan_copies"]
 
 Shape = tuple[int, ...]
 Target = tuple[str, str | None]  # parameter name, part of it
 
+_PLAIN_DTYPES = ("F64", "F32", "F16", "BF16")
+"""What may be converted to the model's dtype; anything else is a quantised checkpoint."""
 _SHOWN = 8
 """Names listed in an error before it says how many more there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorHeader:
+    """What a file's header says of one tensor."""
+
+    shape: Shape
+    dtype: str
+    """As safetensors calls it: F32, BF16, I8, F8_E4M3, …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +38,14 @@ class CopyStep:
     placement: Placement
 
 
-def plan_copies(model: CausalLM, files: Mapping[Path, Mapping[str, Shape]]) -> dict[Path, list[CopyStep]]:
+def plan_copies(model: CausalLM, files: Mapping[Path, Mapping[str, TensorHeader]]) -> dict[Path, list[CopyStep]]:
     """What to copy from each file, so that every parameter of `model` is filled exactly once.
 
     Args:
-        files: for each file its tensors' names and shapes.
+        files: for each file its tensors by name.
 
     Raises:
-        ModelLoadError: tensors that are missing, unexpected, given twice or of another shape.
+        ModelLoadError: tensors that are missing, unexpected, given twice, of another shape or of a kind that cannot be converted.
     """
     loaders = weight_loaders(model)
     sources = _sources(model, files)
@@ -42,16 +53,17 @@ def plan_copies(model: CausalLM, files: Mapping[Path, Mapping[str, Shape]]) -> d
     steps: dict[Path, list[CopyStep]] = {path: [] for path in files}
     for (parameter, part), (path, name) in sources.items():
         placement = loaders[parameter].place(part)
-        _check_shape(name, path, files[path][name], placement.checkpoint_shape)
+        _check_shape(name, path, files[path][name].shape, placement.checkpoint_shape)
+        _check_dtype(name, path, files[path][name].dtype, placement)
         steps[path].append(CopyStep(name, placement))
     return steps
 
 
-def _sources(model: CausalLM, files: Mapping[Path, Mapping[str, Shape]]) -> dict[Target, tuple[Path, str]]:
+def _sources(model: CausalLM, files: Mapping[Path, Mapping[str, TensorHeader]]) -> dict[Target, tuple[Path, str]]:
     """For each target that the checkpoint names, whether or not the model has it, the tensor that goes there."""
     sources: dict[Target, tuple[Path, str]] = {}
-    for path, shapes in files.items():
-        for name in shapes:
+    for path, headers in files.items():
+        for name in headers:
             if model.ignores_tensor(name):
                 continue
             target = model.checkpoint_names.parameter(name)
@@ -79,6 +91,15 @@ def _check_shape(name: str, path: Path, found: Shape, expected: Shape) -> None:
             f"The tensor {name} in {path} has the shape {found}; the model's config makes it {expected}.",
             cause="config.json and the weights do not belong together, or --hf-overrides changed a size",
             remedy="use the config.json that came with the weights",
+        )
+
+
+def _check_dtype(name: str, path: Path, found: str, placement: Placement) -> None:
+    if placement.target.is_floating_point() and placement.target.element_size() > 1 and found not in _PLAIN_DTYPES:
+        raise ModelLoadError(
+            f"The tensor {name} in {path} is stored as {found}; the model needs {str(placement.target.dtype)[6:]}.",
+            cause="a quantised checkpoint whose config.json has no quantization_config",
+            remedy="use a checkpoint without quantisation, or name its method with --quantization",
         )
 
 

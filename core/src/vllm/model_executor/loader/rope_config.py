@@ -63,8 +63,8 @@ def read_rope_config(hf_config: Mapping[str, Any], layer_type: str | None = None
     max_position = int(hf_config.get("max_position_embeddings") or 2048)
     return RopeConfig(
         rope_type=rope_type,
-        theta=float(_first_given(raw, hf_config, "rope_theta", _DEFAULT_THETA)),
-        partial_rotary_factor=float(_first_given(raw, hf_config, "partial_rotary_factor", 1.0)),
+        theta=float(_first_given("rope_theta", _DEFAULT_THETA, raw, hf_config)),
+        partial_rotary_factor=float(_first_given("partial_rotary_factor", 1.0, raw, hf_config)),
         max_position=max_position,
         original_max_position=_original_max_position(rope_type, raw, hf_config, max_position),
         options=raw,
@@ -72,13 +72,15 @@ def read_rope_config(hf_config: Mapping[str, Any], layer_type: str | None = None
 
 
 def _raw_parameters(hf_config: Mapping[str, Any], layer_type: str | None) -> Mapping[str, Any]:
-    raw = (
-        hf_config.get("rope_scaling") or hf_config.get("rope_parameters") or {}
-    )  # with both, the old form wins in Transformers
-    nested = {key: value for key, value in raw.items() if isinstance(value, Mapping)}
-    if not nested:
-        return dict(raw)
-    return dict(nested.get(layer_type or "full_attention") or next(iter(nested.values())))
+    """Both forms may be there, where the old one came as an override: it says the type, and adds to the rest."""
+    old = hf_config.get("rope_scaling") or {}
+    new = hf_config.get("rope_parameters") or {}
+    nested = {key: value for key, value in new.items() if isinstance(value, Mapping)}
+    if nested:
+        new = nested.get(layer_type or "full_attention") or next(iter(nested.values()))
+    if old:
+        new = {key: value for key, value in new.items() if key not in ("rope_type", "type")}
+    return {**new, **old}
 
 
 def _rope_type(raw: Mapping[str, Any]) -> str:
@@ -100,11 +102,8 @@ def _check_keys(rope_type: str, raw: Mapping[str, Any]) -> None:
         raise ConfigError(what, remedy="add the missing keys to config.json, or with --hf-overrides")
 
 
-def _first_given(raw: Mapping[str, Any], hf_config: Mapping[str, Any], key: str, default: float) -> Any:
-    for source in (raw, hf_config):
-        if source.get(key) is not None:
-            return source[key]
-    return default
+def _first_given(key: str, default: float, *sources: Mapping[str, Any]) -> Any:
+    return next((source[key] for source in sources if source.get(key) is not None), default)
 
 
 def _original_max_position(
@@ -113,4 +112,4 @@ def _original_max_position(
     """The top level wins (Phi-3 keeps it there), as in Transformers."""
     if rope_type not in _KEEPS_ORIGINAL_LENGTH:
         return max_position
-    return int(_first_given(hf_config, raw, "original_max_position_embeddings", max_position))
+    return int(_first_given("original_max_position_embeddings", max_position, hf_config, raw))

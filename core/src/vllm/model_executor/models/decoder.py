@@ -156,6 +156,7 @@ class Decoder(CausalLM):
         model_config = ctx.config.model_config
         spec = self.make_spec(model_config.hf_config)
         self.spec = spec
+        self.embedding_scale = float(torch.tensor(spec.embedding_scale, dtype=ctx.dtype))  # as precise as Transformers'
         self.embed_tokens = VocabParallelEmbedding(ctx, spec.vocab_size, spec.hidden_size)
         layers = [DecoderLayer(ctx, spec, layer, f"layers.{i}") for i, layer in enumerate(spec.layers)]
         self.layers = nn.ModuleList(layers)
@@ -191,7 +192,7 @@ class Decoder(CausalLM):
 
     def _embed(self, input_ids_T: torch.Tensor) -> torch.Tensor:
         embedded_TX = self.embed_tokens(input_ids_T)
-        return embedded_TX if self.spec.embedding_scale == 1.0 else embedded_TX * self.spec.embedding_scale
+        return embedded_TX if self.embedding_scale == 1.0 else embedded_TX * self.embedding_scale
 
 
 def _norm(ctx: ModelContext, spec: DecoderSpec, size: int) -> nn.Module:

@@ -19,6 +19,9 @@ logger = init_logger(__name__)
 
 _FAMILIES = "vllm.model_executor.models.families"
 _BUILT_IN = {
+    "Exaone4ForCausalLM": f"{_FAMILIES}.exaone4:Exaone4ForCausalLM",
+    "Gemma2ForCausalLM": f"{_FAMILIES}.gemma2:Gemma2ForCausalLM",
+    "GraniteForCausalLM": f"{_FAMILIES}.granite:GraniteForCausalLM",
     "LLaMAForCausalLM": f"{_FAMILIES}.llama:LlamaForCausalLM",
     "LlamaForCausalLM": f"{_FAMILIES}.llama:LlamaForCausalLM",
     "MistralForCausalLM": f"{_FAMILIES}.mistral:MistralForCausalLM",

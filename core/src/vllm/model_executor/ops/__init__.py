@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from vllm.model_executor.ops.activation import GeluAndMul, GeluTanhAndMul, SiluAndMul
 from vllm.model_executor.ops.linear import Linear, VocabEmbedding
-from vllm.model_executor.ops.norm import RMSNorm
+from vllm.model_executor.ops.norm import GemmaRMSNorm, RMSNorm
 from vllm.model_executor.ops.rotary import RotaryEmbedding
 
-__all__ = ["GeluAndMul", "GeluTanhAndMul", "Linear", "RMSNorm", "RotaryEmbedding", "SiluAndMul", "VocabEmbedding"]
+__all__ = [
+    "GeluAndMul",
+    "GeluTanhAndMul",
+    "GemmaRMSNorm",
+    "Linear",
+    "RMSNorm",
+    "RotaryEmbedding",
+    "SiluAndMul",
+    "VocabEmbedding",
+]

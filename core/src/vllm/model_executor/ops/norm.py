@@ -1,4 +1,7 @@
-"""Owns the op "rms_norm", alone and with the residual addition before it. Legend: `…H` any leading dimensions, H normalised size."""
+"""Owns the root-mean-square norms, alone and with the residual addition before them.
+
+Legend: `…H` any leading dimensions, H normalised size.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from torch import nn
 
 from vllm.model_executor.custom_op import CustomOp, native_op
 
-__all__ = ["RMSNorm"]
+__all__ = ["GemmaRMSNorm", "RMSNorm"]
 
 
 @native_op("rms_norm")
@@ -33,3 +36,14 @@ class RMSNorm(CustomOp):
         mean_square = (wide_H * wide_H).mean(-1, keepdim=True)
         normed_H = wide_H * mean_square.add_(self.eps).rsqrt_()
         return normed_H.to(x_H.dtype).mul_(self.weight)  # rounded before the weight, as in Transformers
+
+
+@native_op("gemma_rms_norm")
+class GemmaRMSNorm(RMSNorm):
+    """RMSNorm that keeps its weight as the distance from one, and rounds after it instead of before (Gemma, arXiv:2403.08295)."""
+
+    def _norm(self, x_H: torch.Tensor) -> torch.Tensor:
+        wide_H = x_H.float()
+        mean_square = (wide_H * wide_H).mean(-1, keepdim=True)
+        normed_H = wide_H * mean_square.add_(self.eps).rsqrt_()
+        return normed_H.mul_(1.0 + self.weight.float()).to(x_H.dtype)
