@@ -18,6 +18,7 @@ from vllm.model_executor.loader.hf_config import (
     load_hf_config,
     resolve_dtype,
 )
+from vllm.model_executor.models.registry import ModelRegistry
 
 if TYPE_CHECKING:
     from vllm.config.engine_args import EngineArgs
@@ -32,7 +33,7 @@ def resolve_model(args: EngineArgs, platform: Platform) -> ModelConfig:
     """The model's section. `max_model_len` is the user's or the checkpoint's; the platform's own limit comes later."""
     folder = _model_folder(args)
     hf_config = load_hf_config(folder, args.hf_overrides)
-    architecture = str(hf_config["architectures"][0])
+    architecture = ModelRegistry.first_supported(hf_config["architectures"])
     logger.info("Resolved architecture: %s", architecture)
     name, *aliases = args.served_model_name or (args.model or folder.name,)
     return ModelConfig(
