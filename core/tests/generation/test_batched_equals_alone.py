@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import NewLLM
-from mixed_requests import essence, mixed_requests
 
+from core.tests.generation.conftest import NewLLM
+from core.tests.generation.mixed_requests import essence, mixed_requests
 from vllm import RequestOutput
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
-from conftest import NewLLM
 from transformers import AutoTokenizer
 
+from core.tests.generation.conftest import NewLLM
 from vllm import LLM, SamplingParams, TokensPrompt
 from vllm.errors import ConfigError, DuplicateRequestError, InvalidRequestError
 from vllm.outputs import FlatLogprobs

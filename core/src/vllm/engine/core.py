@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from vllm.engine.grammar import GrammarManager
 from vllm.engine.kv_sizing import size_kv_cache
 from vllm.engine.scheduler.selection import create_scheduler
-from vllm.errors import EngineDeadError, InvalidRequestError, VllmError
+from vllm.errors import EngineDeadError, InvalidRequestError, OutOfMemoryError, VllmError
 from vllm.executor.selection import create_executor
 from vllm.logger import init_logger
 from vllm.messages import FinishReason
@@ -63,7 +64,10 @@ class EngineCore:
             if not self._in_flight:
                 return self._drain()
             plan, handle = self._in_flight.popleft()
-            output = handle.result()
+            try:
+                output = handle.result()
+            except OutOfMemoryError as error:
+                return self._retract(plan, error)
             failed = self._grammars.advance(plan, output, self.scheduler.request_of_slot)
             report = self.scheduler.update(plan, output)
             self.scheduler.abort_requests(failed, FinishReason.ERROR)
@@ -150,6 +154,20 @@ class EngineCore:
     def _drain(self) -> EngineStepOutput | None:
         output = self.scheduler.drain_finished()
         return None if output is None else self._forget_finished(output)
+
+    def _retract(self, plan: StepPlan, error: OutOfMemoryError) -> EngineStepOutput | None:
+        """Memory ran out: forget what is in flight and go on with smaller steps, where the workers can."""
+        if not self.executor.survives_out_of_memory:
+            raise error
+        for _, handle in self._in_flight:
+            with contextlib.suppress(OutOfMemoryError):  # the step that follows one that failed has the same trouble
+                handle.result()
+        self._in_flight.clear()
+        self.scheduler.retract(plan)
+        logger.warning(
+            "A step of %d tokens is undone; its requests run again in smaller steps. %s", plan.total_tokens, error
+        )
+        return self._drain()
 
     def _forget_finished(self, output: EngineStepOutput) -> EngineStepOutput:
         if output.finished:

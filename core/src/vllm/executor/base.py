@@ -81,6 +81,14 @@ class ExecutorBase(abc.ABC):
         """Steps that may be submitted and unanswered: 2 allows asynchronous scheduling."""
         return 1
 
+    @property
+    def survives_out_of_memory(self) -> bool:
+        """Whether a step that raised OutOfMemoryError leaves the workers able to take the next plan (then all its rows are new).
+
+        False where ranks wait for each other: one that ran out leaves the others inside a collective.
+        """
+        return False
+
     # -- the set-up, in terms of `call` ---------------------------------------------------------------------------------------
 
     def start_workers(self) -> None:

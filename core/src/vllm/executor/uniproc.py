@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from vllm.errors import ConfigError, EngineDeadError
+from vllm.errors import ConfigError, EngineDeadError, OutOfMemoryError
 from vllm.executor.base import ExecutorBase, StepHandle
 from vllm.executor.rpc import rpc_timeout, worker_function
 from vllm.executor.steps import Failure, check_mask
@@ -47,6 +47,10 @@ class UniProcExecutor(ExecutorBase):
     @property
     def max_inflight_steps(self) -> int:
         return 1 if self._thread is None else 2
+
+    @property
+    def survives_out_of_memory(self) -> bool:
+        return True
 
     def call(self, method: Callable[Concatenate[WorkerBase, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
         self._failure.check()
@@ -89,10 +93,15 @@ class UniProcExecutor(ExecutorBase):
         self._close()
 
     def _step(self, part: Callable[[], T]) -> T:
-        """Run a part of a step. After an error the worker's state is unknown, so that no further step may run."""
+        """Run a part of a step. After an error the worker's state is unknown, so that no further step may run.
+
+        Memory that ran out is the exception: the caller frees every slot of the step with its next plan.
+        """
         self._failure.check()
         try:
             return part()
+        except OutOfMemoryError:
+            raise
         except Exception as error:
             self._failure.record(error)
             raise

@@ -103,7 +103,8 @@ class WorkerBase(abc.ABC):
     def execute(self, plan: StepPlan) -> None:
         """Apply the plan's deltas and launch the forward pass. May return before the device is done; `sample` waits.
 
-        Exactly one `sample` follows each `execute`, before the next `execute`.
+        Exactly one `sample` follows each `execute` that did not raise, before the next `execute`. After an OutOfMemoryError of either,
+        the next plan names all running slots in `freed_slots`: nothing of what they held counts.
         """
         self._execute(plan)
 

@@ -96,20 +96,20 @@ class KVCacheManager:
 
     # -- a running request grows ----------------------------------------------------------------------------------------------
 
-    def missing_blocks(self, slots_R: Int32Array, num_tokens_R: Int32Array) -> Int64Array:
+    def missing_blocks(self, slots_R: Int64Array, num_tokens_R: Int32Array) -> Int64Array:
         """[R] blocks that each slot lacks to hold so many tokens."""
         lacking = num_tokens_R - self.capacity_S[slots_R]
         missing_R: Int64Array = np.maximum(-(-lacking // self.block_size), 0).astype(np.int64)
         return missing_R
 
-    def grow(self, slots_R: Int32Array, missing_R: Int64Array) -> AppendedBlocks:
+    def grow(self, slots_R: Int64Array, missing_R: Int64Array) -> AppendedBlocks:
         """Give each slot the blocks it lacks. The caller has checked that enough are free."""
         rows = np.nonzero(missing_R)[0]
         if not len(rows):
             return _NO_BLOCKS
         counts, slots = missing_R[rows], slots_R[rows]
         blocks_A = np.array(self.pool.take(int(counts.sum())), np.int32)
-        slots_A = np.repeat(slots, counts)
+        slots_A = np.repeat(slots, counts).astype(np.int32)
         nth_A = np.arange(len(slots_A)) - np.repeat(np.cumsum(counts) - counts, counts)  # 0, 1, … within each slot
         index_A = (self.num_blocks_S[slots_A] + nth_A).astype(np.int32)
         self.block_table_SB[slots_A, index_A] = blocks_A
@@ -133,7 +133,7 @@ class KVCacheManager:
             self.pool.register(block, block_hash)
         self.num_hashed_S[slot] = full
 
-    def register_next(self, slots_R: Int32Array, tokens_SL: Int32Array) -> None:
+    def register_next(self, slots_R: Int64Array, tokens_SL: Int32Array) -> None:
         """Put the next unregistered block of each slot, which must be full, into the prefix cache: `register_filled` for many slots.
 
         The slots have decoded that block: its hash is the next of their chains.
@@ -150,7 +150,7 @@ class KVCacheManager:
             register(block, chain[-1])
         self.num_hashed_S[slots_R] = column_R + 1
 
-    def rows_with_filled(self, slots_R: Int32Array, num_tokens_R: Int32Array) -> Int64Array:
+    def rows_with_filled(self, slots_R: Int64Array, num_tokens_R: Int32Array) -> Int64Array:
         """Indices of the rows that have a full block which is not registered; `num_tokens_R`: tokens whose keys are written."""
         if self.hasher is None:
             return np.empty(0, np.int64)

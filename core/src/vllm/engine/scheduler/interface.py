@@ -68,6 +68,13 @@ class SchedulerInterface(abc.ABC):
         """Take a step's result, in submission order: tokens, stops, finished requests."""
 
     @abc.abstractmethod
+    def retract(self, plan: StepPlan) -> None:
+        """No step in flight counts: memory ran out in the oldest, `plan`. Its requests are computed anew, in smaller steps.
+
+        Where a smaller step is impossible, the requests of `plan` end with FinishReason.ERROR; the others go on.
+        """
+
+    @abc.abstractmethod
     def drain_finished(self) -> EngineStepOutput | None:
         """Reports that no step will carry (aborts while idle); None if there are none."""
 

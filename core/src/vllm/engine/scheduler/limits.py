@@ -37,6 +37,16 @@ class StepLimits:
             return min(wanted, room)
         return wanted if wanted <= room else 0
 
+    def shrink(self, failed_tokens: int) -> bool:
+        """Halve the step that failed for want of memory; False if no smaller step can make progress."""
+        smaller = failed_tokens // 2
+        least = self.fixed_chunk or (1 if self.cuts_anywhere else self.max_model_len)
+        if smaller < least:
+            return False
+        self.max_tokens = min(self.max_tokens, smaller)
+        self.max_tokens_with_prefill = min(self.max_tokens_with_prefill, smaller)
+        return True
+
     def admits_context(self, rows: int, longest_tokens: int) -> bool:
         """Whether so many requests, the longest growing to so many tokens, stay within the device's rows × context budget."""
         return self.constraints.admits_batch_context(rows, longest_tokens, self.block_size)

