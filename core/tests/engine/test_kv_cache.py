@@ -131,9 +131,9 @@ def test_tables_by_hand():
     assert table(kv, 0) == [1, 2]
     assert start(kv, 1, [1, 2, 3, 4, 9]) == [1]  # one full block in common
     assert (table(kv, 1), kv.pool.ref_counts[:4]) == ([1, 3], [0, 2, 1, 1])
-    missing = kv.missing_blocks(np.array([0, 1], np.int32), np.array([8, 13], np.int32))
+    missing = kv.missing_blocks(np.array([0, 1]), np.array([8, 13], np.int32))
     assert missing.tolist() == [0, 2]
-    appended = kv.grow(np.array([0, 1], np.int32), missing)
+    appended = kv.grow(np.array([0, 1]), missing)
     assert appended.slots_A.tolist() == [1, 1]
     assert appended.index_A.tolist() == [2, 3]
     assert appended.block_ids_A.tolist() == [4, 5]
@@ -222,7 +222,7 @@ def _admit(kv, twin, tokens, slot, prompt, salt):
 
 def _decode(kv, twin, tokens, slot, token):
     known = [*tokens[slot], token]
-    slots_R, total_R = np.array([slot], np.int32), np.array([len(known)], np.int32)
+    slots_R, total_R = np.array([slot]), np.array([len(known)], np.int32)
     missing_R = kv.missing_blocks(slots_R, total_R)
     if missing_R.sum() > kv.pool.num_free or len(known) > 60:
         return

@@ -30,8 +30,6 @@ class StepDraft:
     decode_counts_N: Int32Array
     decode_samples_N: BoolArray
     appended: AppendedBlocks
-    preempted: bool = False
-    """Blocks ran out: this step admits nobody."""
     prefill_rows: list[tuple[int, int, int, bool]] = field(default_factory=list)
     """(slot, tokens computed before, tokens scheduled, whether the row samples)"""
     new: list[NewSlot] = field(default_factory=list)
@@ -96,7 +94,7 @@ class StepPlanner:
 
     def _decodes(self) -> StepDraft:
         """Decode rows, with blocks for their tokens; preempts from the end of the order until there are enough."""
-        state, preempted = self.state, False
+        state = self.state
         while True:
             slots_N = self._ready_slots()
             index_N = slots_N.astype(np.intp)  # numpy's own index type: half the time of every look-up
@@ -108,10 +106,9 @@ class StepPlanner:
             if state.inflight:
                 raise _MustWait
             state.preempt_last()
-            preempted = True
         appended = state.kv.grow(index_N, missing_N)
         state.slots.num_computed_S[index_N] = computed_N + counts_N
-        return StepDraft(slots_N, computed_N, counts_N, samples_N, appended, preempted)
+        return StepDraft(slots_N, computed_N, counts_N, samples_N, appended)
 
     def _ready_slots(self) -> Int32Array:
         """Decoding slots that can go into this step, oldest first."""
@@ -135,8 +132,7 @@ class StepPlanner:
         room = self.state.limits.max_tokens_with_prefill - draft.num_decode_tokens
         for slot in self.state.prefilling:
             room -= self._add_chunk(draft, slot, room)
-        if not draft.preempted:
-            self._admit_waiting(draft, room)
+        self._admit_waiting(draft, room)
 
     def _admit_waiting(self, draft: StepDraft, room: int) -> None:
         state = self.state
