@@ -83,9 +83,8 @@ def naive_draw(logits: list[float], uniform_L: list[float]) -> int:
         span //= FAN_OUT
         children = [math.fsum(weights[first + i * span : first + (i + 1) * span]) for i in range(FAN_OUT)]
         target, running, pick = uniform * math.fsum(children), 0.0, 0
-        for pick, child in enumerate(children):
-            running += child
-            if running > target:
-                break
+        while running + children[pick] <= target:
+            running += children[pick]
+            pick += 1
         first += pick * span
     return first

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from core.tests.sampling.naive_sampler import naive_truncation
-from vllm.sampling.rows import TOP_P_OFF
-from vllm.sampling.truncation import Truncation
+from vllm.sampling import truncation as module
+from vllm.sampling.truncation import TOP_P_OFF, Truncation
 
 V = 50
 NO_TOKEN = float("-inf")
@@ -63,3 +63,27 @@ def test_tokens_excluded_before_stay_excluded() -> None:
     logits = torch.full((1, V), NO_TOKEN)
     logits[0, [3, 4]] = torch.tensor([0.0, 1.0])
     assert kept(truncation([0.0], [10], [0.999]).apply(logits)) == [{3, 4}]
+
+
+@pytest.mark.parametrize("top_p", [0.2, 0.6, 0.999])
+def test_a_nucleus_found_in_the_head_is_that_of_the_whole_vocabulary(
+    top_p: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0.2 and 0.6 lie in the head of the peaked rows; 0.999 does not, and everything is sorted."""
+    logits = 4 * torch.randn(6, V, generator=torch.Generator().manual_seed(3))
+    rows = truncation([0.0] * 6, [V] * 6, [top_p] * 5 + [TOP_P_OFF])
+    whole = rows.apply(logits)
+    monkeypatch.setattr(module, "HEAD_TOKENS", 12)
+    monkeypatch.setattr(module, "SMALL_VOCABULARY", 20)
+    assert torch.equal(rows.apply(logits), whole)
+    assert kept(whole[5:]) == [set(range(V))]
+
+
+def test_ties_do_not_make_a_row_depend_on_its_company() -> None:
+    """Four equal logits at the k-th place; beside the row another one that asks for more tokens, or for no limit."""
+    logits = torch.zeros(2, V)
+    logits[0, :6] = torch.tensor([3.0, 2.0, 1.0, 1.0, 1.0, 1.0])
+    alone = truncation([0.0], [3], [0.95]).apply(logits[:1])
+    for other_k in (4, 10, V):
+        assert torch.equal(truncation([0.0, 0.0], [3, other_k], [0.95, 0.5]).apply(logits)[:1], alone)
+    assert kept(alone) == [{0, 1, 2, 3, 4, 5}]

@@ -32,7 +32,7 @@ def draw_tokens(logits_RV: torch.Tensor, uniform_RL: torch.Tensor) -> torch.Tens
         logits_RV: float32, at least one finite value per row.
         uniform_RL: float32 in [0, 1 - 2**-23], `num_levels(V)` columns; the root's comes first.
     """
-    levels = [_pad(torch.exp(logits_RV - logits_RV.amax(-1, keepdim=True)))]
+    levels = [_pad(logits_RV.softmax(-1))]
     for _ in range(uniform_RL.shape[1] - 1):
         levels.append(_pad(levels[-1].unflatten(1, (-1, FAN_OUT)).sum(-1)))
     node_R1 = torch.zeros(len(logits_RV), 1, dtype=torch.int64, device=logits_RV.device)

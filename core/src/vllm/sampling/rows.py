@@ -16,7 +16,7 @@ from vllm.sampling.custom_processors import CustomProcessors
 from vllm.sampling.logprobs import LogprobRequest
 from vllm.sampling.penalties import Penalties, PenaltyTables
 from vllm.sampling.rules import AllowedTokens, BadWords, LogitBias, MinTokens
-from vllm.sampling.truncation import Truncation
+from vllm.sampling.truncation import TOP_P_OFF, Truncation
 
 if TYPE_CHECKING:
     from vllm.messages import Int32Array, Int64Array, NewSlot
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["RandomRows", "SamplingRows", "SamplingSlots"]
 
 T = TypeVar("T")
-TOP_P_OFF = 2.0
-"""Above 1 with room for the rounding of a cumulative sum."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

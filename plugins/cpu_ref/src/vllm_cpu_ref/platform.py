@@ -62,7 +62,9 @@ class CpuRefPlatform(Platform):
         )
         missing = {
             Feature.GRAPH_CAPTURE: Capability.unsupported("a CPU has no launch cost that a recorded graph would save"),
-            Feature.ASYNC_SCHEDULING: Capability.partial("the CPU that plans is the CPU that computes: correct, but not faster"),
+            Feature.ASYNC_SCHEDULING: Capability.partial(
+                "the CPU that plans is the CPU that computes: correct, but not faster"
+            ),
             Feature.SLEEP_MODE: Capability.unsupported(
                 "device memory is host memory here, there is nowhere to move to"
             ),
