@@ -28,7 +28,7 @@ __all__ = ["Crew"]
 
 logger = init_logger(__name__)
 
-STOP_s = 5.0
+STOP_s = 3.0
 """Time for a worker that was told to stop: it leaves its groups and frees its device."""
 TERMINATE_s = 2.0
 KILL_s = 2.0

@@ -43,6 +43,9 @@ class WorkerBase(abc.ABC):
     def __init__(self, config: VllmConfig, *, rank: int, local_rank: int, init_method: str) -> None:
         """Keep the arguments; touch no device.
 
+        The process is ready (`vllm.executor.worker_factory`): the platform has loaded its backend and kernels and called
+        `init_worker_process`, general plugins have run.
+
         Args:
             config: the whole configuration, frozen.
             rank: 0 … world_size-1.
