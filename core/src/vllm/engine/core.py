@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -48,6 +49,8 @@ class EngineCore:
         self._grammars = GrammarManager(grammar_factory)
         self._in_flight: deque[tuple[StepPlan, StepHandle]] = deque()
         self._dead: BaseException | None = None
+        gc.collect()
+        gc.freeze()  # what was built so far lives as long as the engine: no collection in mid-step walks through it
         logger.info(
             "init engine (profile, create kv cache, warmup model) took %.2f seconds", time.perf_counter() - start_s
         )
@@ -117,6 +120,7 @@ class EngineCore:
     def shutdown(self) -> None:
         """Stop the workers; may be called twice."""
         self.executor.shutdown()
+        gc.unfreeze()
 
     # -- inner ----------------------------------------------------------------------------------------------------------------
 

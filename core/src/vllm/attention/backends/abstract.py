@@ -96,7 +96,8 @@ class AttentionBackend(abc.ABC, Generic[MetadataT]):
     ) -> torch.Tensor:
         """Write k and v of the step into the cache, then attend causally over each row's whole context.
 
-        All writes come before all reads: a row may share blocks that another row of the same step fills (equal prompts that start together).
+        All writes come before all reads: a row may share blocks that another row of the same step fills
+        (equal prompts that start together).
 
         Args:
             q_THD, k_TKD, v_TKD: this step's tokens, rotary already applied; may be strided views.
