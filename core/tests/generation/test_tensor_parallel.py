@@ -67,20 +67,20 @@ def test_the_weights_are_really_shared_out(new_llm: NewLLM) -> None:
     assert whole / 2 <= first < 0.55 * whole
 
 
-def test_a_worker_killed_in_mid_generation(new_llm: NewLLM) -> None:
+@pytest.mark.parametrize("rank, step_in_flight", [(0, False), (1, True)])
+def test_a_worker_killed_in_mid_generation(new_llm: NewLLM, rank: int, step_in_flight: bool) -> None:
     """The error names it, every process is gone within 5 s, and the engine says why it takes no more requests."""
-    llm = new_llm(tensor_parallel_size=2)
+    llm = new_llm(tensor_parallel_size=2, async_scheduling=step_in_flight)
     pids = llm.collective_rpc(pid_of)
     watches = open_watches(pids)
     engine = llm.llm_engine
     for number in range(8):
-        engine.add_request(
-            str(number), "Count: 17 18 19", SamplingParams(temperature=0.0, max_tokens=200, ignore_eos=True)
-        )
+        params = SamplingParams(temperature=0.0, max_tokens=200, ignore_eos=True)
+        engine.add_request(str(number), "Count: 17 18 19", params)
     for _ in range(20):
         engine.step()
-    os.kill(pids[1], signal.SIGKILL)
-    with pytest.raises(WorkerDiedError, match=rf"Worker 1 \(pid {pids[1]}\) died with signal 9 \(SIGKILL\)"):
+    os.kill(pids[rank], signal.SIGKILL)
+    with pytest.raises(WorkerDiedError, match=rf"Worker {rank} \(pid {pids[rank]}\) died with signal 9 \(SIGKILL\)"):
         run_to_end(engine)
     assert still_alive(watches) == []
     with pytest.raises(EngineDeadError, match="died with signal 9"):

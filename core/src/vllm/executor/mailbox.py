@@ -90,12 +90,12 @@ class Mailbox:
 
     def _read_one(self, worker: WorkerHandle) -> None:
         try:
-            message = decode(worker.connection.recv_bytes())
+            message = worker.connection.recv_bytes()
         except (EOFError, OSError):
             self._fatal(worker.death(self._doing()))
         except BaseException as error:  # noqa: BLE001 - such as Ctrl-C amid a message: nothing after it can be read; raised by _fatal
             self._fatal(error)
-        self._deliver(worker, message)
+        self._deliver(worker, decode(message))
 
     def _deliver(self, worker: WorkerHandle, message: Answer | Refusal) -> None:
         expected = self._expected.get(message.number)

@@ -151,9 +151,9 @@ class MultiprocExecutor(ExecutorBase):
             place = self._crew.board.write(blocks)
             for worker in self._crew.workers:
                 worker.connection.send_bytes(place.pack())
-        except OSError:
+        except OSError as error:
             self._mailbox.look_for_deaths(within_s=1.0)
-            raise
+            self._fatal(error)
         except BaseException as error:  # noqa: BLE001 - such as Ctrl-C after some ranks were told: they can no longer agree; raised
             self._fatal(error)
         return place.number

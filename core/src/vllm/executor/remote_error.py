@@ -37,10 +37,10 @@ def pack_error(error: BaseException) -> PackedError:
 
 def unpack_error(packed: PackedError, worker: str) -> BaseException:
     """The exception with `worker` ("Worker 1 (pid N)") in its message and the remote traceback as its cause."""
-    if packed.pickled is None:
-        error: BaseException = WorkerError(f"{worker} raised {packed.description}")
+    error = _unpickled(packed.pickled)
+    if error is None:
+        error = WorkerError(f"{worker} raised {packed.description}")
     else:
-        error = pickle.loads(packed.pickled)
         _name_worker(error, worker)
     error.__cause__ = RemoteTraceback(worker, packed.traceback)
     return error
@@ -52,6 +52,17 @@ def _pickled(error: BaseException) -> bytes | None:
         pickled = pickle.dumps(error)
         return pickled if type(pickle.loads(pickled)) is type(error) else None
     except Exception:  # noqa: BLE001 - a foreign class's own pickling may raise anything; its text travels instead
+        return None
+
+
+def _unpickled(pickled: bytes | None) -> BaseException | None:
+    """The exception; None where its class is not known in this process."""
+    if pickled is None:
+        return None
+    try:
+        error: BaseException = pickle.loads(pickled)
+        return error
+    except Exception:  # noqa: BLE001 - as above
         return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vllm.errors import EngineDeadError
+from vllm.errors import EngineDeadError, in_a_sentence
 
 if TYPE_CHECKING:
     from vllm.messages import Int32Array, StepPlan
@@ -38,6 +38,6 @@ class Failure:
         """Raise if the engine failed before."""
         if self._first is not None:
             raise EngineDeadError(
-                f"The engine has stopped: {type(self._first).__name__}: {self._first}",
+                f"The engine has stopped: {in_a_sentence(self._first)}",
                 remedy="create a new engine; the requests that were under way are lost",
             ) from self._first
