@@ -85,6 +85,23 @@ def test_old_rope_keys_mean_the_same(tmp_path: Path, old: dict[str, object], new
     assert (found - expected_log_probs(theirs, text)).abs().max() < TOLERANCE
 
 
+@pytest.mark.parametrize(
+    "name, changes",
+    [
+        ("qwen2-windowed", {}),
+        ("gemma2", {}),
+        ("exaone4", {}),
+        ("exaone4", {"sliding_window_pattern": "LG"}),
+    ],
+)
+def test_older_configs_name_no_layer_types(tmp_path: Path, name: str, changes: dict[str, object]) -> None:
+    theirs = next(family for family in FAMILIES if family.name == name).write(tmp_path)
+    edit_config(tmp_path, layer_types=None, **changes)
+    text = random_texts((40,))[0]
+    found = PagedRun(load(tmp_path, max_model_len=LONGEST), [text]).finish(11)[0]
+    assert (found - expected_log_probs(theirs, text)).abs().max() < TOLERANCE
+
+
 def test_the_comparison_sees_a_wrong_rotation(tmp_path: Path) -> None:
     """The comparisons above can fail."""
     theirs = FAMILIES[0].write(tmp_path)
