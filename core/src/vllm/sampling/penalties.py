@@ -54,15 +54,18 @@ class PenaltyTables:
             tables=self,
             row_R=torch.tensor(list(row_of_slot.values()), dtype=torch.int64, device=device),
             table_row_R=torch.tensor(table_rows, dtype=torch.int64, device=device),
-            repetition_R1=columns[0],
+            repetition_R1=columns[0] if any(repetition != 1 for repetition, _, _ in params) else None,
             frequency_R1=columns[1],
             presence_R1=columns[2],
         )
 
-    def seen(self, table_row_R: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(counts in the outputs, whether in prompt or outputs), both [R, V]."""
-        counts_RV = self._output_counts_PV[table_row_R]
-        return counts_RV, self._in_prompt_PV[table_row_R] | (counts_RV > 0)
+    def output_counts(self, table_row_R: torch.Tensor) -> torch.Tensor:
+        """How often each token stands in the outputs, [R, V]."""
+        return self._output_counts_PV[table_row_R]
+
+    def in_prompt(self, table_row_R: torch.Tensor) -> torch.Tensor:
+        """Whether each token stands in the prompt, [R, V]."""
+        return self._in_prompt_PV[table_row_R]
 
     def count(self, table_row_R: torch.Tensor, token_R: torch.Tensor) -> None:
         """One more output token per row."""
@@ -92,16 +95,19 @@ class Penalties:
     tables: PenaltyTables
     row_R: torch.Tensor
     table_row_R: torch.Tensor
-    repetition_R1: torch.Tensor
+    repetition_R1: torch.Tensor | None
+    """None where no row asks for it, which saves the largest part of the work."""
     frequency_R1: torch.Tensor
     presence_R1: torch.Tensor
 
     def apply(self, logits_NV: torch.Tensor, step: SamplingStep) -> torch.Tensor:
         """Repetition divides positive and multiplies negative logits of seen tokens; the others subtract, for output tokens only."""
-        counts_RV, seen_RV = self.tables.seen(self.table_row_R)
+        counts_RV = self.tables.output_counts(self.table_row_R)
         logits_RV = logits_NV[self.row_R]
-        weakened_RV = torch.where(logits_RV > 0, logits_RV / self.repetition_R1, logits_RV * self.repetition_R1)
-        logits_RV = torch.where(seen_RV, weakened_RV, logits_RV)
+        if self.repetition_R1 is not None:
+            weakened_RV = torch.where(logits_RV > 0, logits_RV / self.repetition_R1, logits_RV * self.repetition_R1)
+            seen_RV = self.tables.in_prompt(self.table_row_R) | (counts_RV > 0)
+            logits_RV = torch.where(seen_RV, weakened_RV, logits_RV)
         logits_RV -= self.frequency_R1 * counts_RV + self.presence_R1 * (counts_RV > 0)
         logits_NV[self.row_R] = logits_RV
         return logits_NV
