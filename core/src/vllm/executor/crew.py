@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
-import tempfile
+import platform
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vllm import envs
@@ -35,20 +32,23 @@ KILL_s = 2.0
 
 
 class Crew:
-    """The processes, the board they read, and the folder where they meet. `end` may be called often, from any thread."""
+    """The processes, the board they read, and the file without a name through which they meet."""
 
     def __init__(self, config: VllmConfig) -> None:
         """Start all processes; `MultiprocExecutor` waits until they are ready."""
+        _require_linux()
         ranks = config.parallel_config.world_size
         pickled = _pickled(config)
         environment = _environment(ranks)
-        self._pid = os.getpid()
-        self._meeting_place = Path(tempfile.mkdtemp(prefix="vllm-"))
+        self._pid, self._ended = os.getpid(), False
+        self._meeting_fd = os.memfd_create("vllm-ranks")
         self.board = BoardWriter(ranks)
         self.workers: list[WorkerHandle] = []
         try:
             for rank in range(ranks):
-                self.workers.append(WorkerHandle(rank, inherited_fd=self.board.fd, environment=environment))
+                self.workers.append(
+                    WorkerHandle(rank, inherit=(self.board.fd, self._meeting_fd), environment=environment)
+                )
             for worker in self.workers:
                 self._introduce(worker, ranks, pickled)
         except BaseException:
@@ -64,22 +64,22 @@ class Crew:
             engine_pid=self._pid,
             engine_on_main_thread=threading.current_thread() is threading.main_thread(),
             main_path=main_path(),
-            init_method=f"file://{self._meeting_place / 'ranks'}",
+            init_method=f"file:///proc/self/fd/{self._meeting_fd}",  # inherited under the same number
             config=config,
         )
         worker.connection.send_bytes(b"".join(encode(setup)))
 
     def end(self, *, gently: bool) -> None:
-        """End every process: told to stop if `gently`, then SIGTERM, then SIGKILL. A forked copy of the engine ends nothing."""
-        workers, self.workers = self.workers, []
-        if os.getpid() != self._pid or not workers:
+        """End every process: told to stop if `gently`, then SIGTERM, then SIGKILL. Only the first call does it, in the engine itself."""
+        if self._ended or os.getpid() != self._pid:
             return
+        self._ended, workers = True, self.workers
         if not (gently and self._tell_to_stop(workers) and _all_end(workers, STOP_s)):
             _terminate(workers)
         for worker in workers:
             worker.connection.close()
         self.board.close()
-        shutil.rmtree(self._meeting_place, ignore_errors=True)
+        os.close(self._meeting_fd)
 
     def _tell_to_stop(self, workers: list[WorkerHandle]) -> bool:
         """Whether all could be told; a full board means that one hangs."""
@@ -111,6 +111,14 @@ def _all_end(workers: list[WorkerHandle], within_s: float) -> bool:
     return all(worker.wait(deadline_s - time.monotonic()) for worker in workers)
 
 
+def _require_linux() -> None:
+    if platform.system() != "Linux":
+        raise ConfigError(
+            f"Several workers need Linux (memfd, /proc); this is {platform.system()}.",
+            remedy="tensor_parallel_size=1, which runs in the engine's own process",
+        )
+
+
 def _pickled(config: VllmConfig) -> bytes:
     try:
         return b"".join(encode(config))
@@ -131,9 +139,7 @@ def _environment(ranks: int) -> dict[str, str]:
             envs.VLLM_WORKER_MULTIPROC_METHOD,
         )
     environment = dict(os.environ)
-    environment.setdefault(
-        "GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0"
-    )  # all ranks are on this machine
+    environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all ranks are on this machine
     threads = environment.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // ranks)))
     logger.info("%d worker processes, each with OMP_NUM_THREADS=%s on %d cores.", ranks, threads, usable_cores())
     return environment

@@ -6,7 +6,6 @@ import ctypes
 import os
 import select
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,8 +33,7 @@ def ignore_interrupts() -> None:
 
 def name_process(name: str) -> None:
     """What `ps -o comm` and `top` show (15 characters)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15])
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15])
 
 
 def die_with_engine(socket_fd: int, *, engine_pid: int, by_signal: bool) -> None:
@@ -47,7 +45,7 @@ def die_with_engine(socket_fd: int, *, engine_pid: int, by_signal: bool) -> None
         by_signal: let the kernel kill this process too. It does so when the *thread* that started it ends, so only for the main one.
     """
     threading.Thread(target=_exit_at_hangup, args=(socket_fd,), name="engine-watch", daemon=True).start()
-    if by_signal and sys.platform == "linux":
+    if by_signal:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != engine_pid:  # it died before the kernel was told
             os._exit(1)
@@ -62,4 +60,4 @@ def _exit_at_hangup(socket_fd: int) -> None:
 
 def usable_cores() -> int:
     """CPU cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))

@@ -15,7 +15,6 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -57,7 +56,7 @@ class BoardWriter:
     """The engine's side."""
 
     def __init__(self, ranks: int) -> None:
-        self.fd = _anonymous_file()
+        self.fd = os.memfd_create("vllm-board")
         self._counters_bytes = _aligned(ranks * 16, mmap.PAGESIZE)
         self._areas = [
             (self._counters_bytes + slot * FIRST_CAPACITY_bytes, FIRST_CAPACITY_bytes) for slot in range(SLOTS)
@@ -138,14 +137,6 @@ class BoardReader:
 def _progress(fd: int, ranks: int) -> Int64Array:
     """The counters. One aligned int64 has one writer and is stored whole, which is all that the other side relies on."""
     return np.frombuffer(mmap.mmap(fd, ranks * 16), np.int64, ranks * 2).reshape(ranks, 2)
-
-
-def _anonymous_file() -> int:
-    try:
-        return os.memfd_create("vllm-board")
-    except (AttributeError, OSError):  # not Linux, or forbidden: a file without a name does the same, less quickly
-        with tempfile.TemporaryFile() as file:
-            return os.dup(file.fileno())
 
 
 def _aligned(size_bytes: int, to_bytes: int) -> int:

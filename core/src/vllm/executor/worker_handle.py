@@ -28,15 +28,15 @@ main(engine)
 class WorkerHandle:
     """A fresh interpreter that runs `worker_process.main`; no other process holds its socket's other end."""
 
-    def __init__(self, rank: int, *, inherited_fd: int, environment: Mapping[str, str]) -> None:
-        """Start the process; does not wait for it."""
+    def __init__(self, rank: int, *, inherit: tuple[int, ...], environment: Mapping[str, str]) -> None:
+        """Start the process, which has the descriptors `inherit` under the same numbers; does not wait for it."""
         self.rank = rank
         self.name = f"VllmWorker-{rank}"
         ours, theirs = socket.socketpair()
         with theirs, interrupts_held_back():
             self.process = subprocess.Popen(
                 [sys.executable, "-c", _BOOT, self.name, str(theirs.fileno())],
-                pass_fds=(theirs.fileno(), inherited_fd),
+                pass_fds=(theirs.fileno(), *inherit),
                 stdin=subprocess.DEVNULL,
                 env=environment,
             )
