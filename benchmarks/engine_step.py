@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from stopwatch import Stopwatch
+from stubs import StubModel, StubSampler
 from workloads import LOADS, SHAPES, Load, prompts, write_model
 
 from vllm import LLM, EngineArgs, SamplingParams
@@ -42,6 +43,9 @@ def main() -> None:
                 EngineArgs.from_kwargs({"model": str(model), "load_format": "dummy", "max_model_len": 256, **options})
             )
         )
+    if args.stub_model:
+        limits = llm.llm_engine.config.scheduler_config
+        llm.collective_rpc(_stub, args=(limits.max_num_batched_tokens, limits.max_num_seqs))
     watch = Stopwatch(CLOCKS[args.clock])
     _watch_engine(llm, watch)
     results = {}
@@ -65,6 +69,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--clock", choices=sorted(CLOCKS), default="wall", help="of the stages: wall time, or this thread's on a CPU"
     )
+    parser.add_argument(
+        "--stub-model", action="store_true", help="model and sampler do nothing: the engine's work alone"
+    )
     parser.add_argument("--json", help="file for the result")
     parser.add_argument("options", nargs="*", help="engine options, e.g. dtype=float32 max_num_batched_tokens=512")
     return parser.parse_args()
@@ -79,6 +86,11 @@ def _watch_engine(llm: LLM, watch: Stopwatch) -> None:
     watch.watch(engine._outputs, "process", "output processing")
     watch.watch(engine, "step", "engine")
     llm.collective_rpc(_watch_worker, args=(watch,))
+
+
+def _stub(worker: Any, max_tokens: int, max_rows: int) -> None:
+    worker.runner.model = StubModel(worker.runner.model, max_tokens, max_rows)
+    worker.runner.sampler = StubSampler(max_rows)
 
 
 def _watch_worker(worker: Any, watch: Stopwatch) -> None:
