@@ -57,6 +57,19 @@ def test_an_override_of_the_old_rotary_keys_counts_against_the_new_ones(tmp_path
     assert (rope.rope_type, rope.theta, rope.factor) == ("linear", 5.0, 2.0)
 
 
+@pytest.mark.parametrize("old, new", [("rope_type", "type"), ("type", "rope_type")])
+def test_an_override_may_spell_the_rotary_type_in_the_other_way(tmp_path: Path, old: str, new: str) -> None:
+    folder = _folder(tmp_path, {**_ARCH, "rope_scaling": {old: "dynamic", "factor": 4.0, "kept": 1}})
+    found = load_hf_config(folder, {"rope_scaling": {new: "linear", "factor": 2.0}})
+    assert found["rope_scaling"] == {new: "linear", "factor": 2.0, "kept": 1}
+    assert read_rope_config(found).rope_type == "linear"
+
+
+def test_a_function_that_returns_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="returned None instead of the config"):
+        load_hf_config(_folder(tmp_path, _ARCH), lambda config: None)  # type: ignore[arg-type, return-value]
+
+
 def test_overrides_may_be_a_function(tmp_path: Path) -> None:
     found = load_hf_config(_folder(tmp_path, {**_ARCH, "a": 1}), lambda config: {**config, "a": config["a"] + 1})
     assert found["a"] == 2
@@ -110,6 +123,22 @@ def test_context_length(config: dict[str, Any], wanted: int) -> None:
     if "n_positions" not in config:
         config = {"max_position_embeddings": 100, **config}
     assert derive_max_model_len(config) == wanted
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"max_position_embeddings": 0}, "max_position_embeddings 0; a number of tokens"),
+        ({"max_position_embeddings": "long"}, "max_position_embeddings 'long'; a number of tokens"),
+        ({"rope_scaling": "yarn"}, "rope_scaling 'yarn'; an object"),
+        ({"rope_parameters": [1]}, "rope_parameters .1.; an object"),
+        ({"rope_scaling": {"type": "linear", "factor": 0}}, "factor of the rotary embeddings is 0"),
+        ({"rope_scaling": {"type": "linear", "factor": "8"}}, "factor of the rotary embeddings is '8'"),
+    ],
+)
+def test_lengths_and_rotations_of_the_wrong_kind(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        derive_max_model_len({"max_position_embeddings": 100, **changes})
 
 
 def test_no_context_length_is_assumed_to_be_2048() -> None:

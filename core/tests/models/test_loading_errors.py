@@ -121,7 +121,13 @@ def test_a_missing_shard_that_the_index_does_not_name(sharded: Path) -> None:
     assert "The checkpoint lacks" in _error(sharded)
 
 
-@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"weight_map": 3}'])
+@pytest.mark.parametrize("name", ["../elsewhere.safetensors", "/tmp/elsewhere.safetensors", "a/../../b.safetensors"])
+def test_an_index_that_leads_out_of_the_folder(folder: Path, name: str) -> None:
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {UP: name}}))
+    assert f"names files outside its own folder: {name}." in _error(folder)
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"weight_map": 3}', '{"weight_map": {"a": 1}}'])
 def test_a_broken_index(folder: Path, content: str) -> None:
     (folder / "model.safetensors.index.json").write_text(content)
     assert "is no index of safetensors files" in _error(folder)
@@ -163,6 +169,9 @@ def test_an_unknown_load_format(folder: Path) -> None:
     [
         ({"hidden_size": None, "vocab_size": None}, "lacks vocab_size, hidden_size"),
         ({"hidden_act": "gelu_new"}, "activation 'gelu_new'"),
+        ({"num_hidden_layers": "two"}, "num_hidden_layers 'two'; a whole number >= 1"),
+        ({"intermediate_size": -3}, "intermediate_size -3; a whole number >= 1"),
+        ({"head_dim": 0}, "head_dim 0; a whole number >= 1"),
         ({"num_key_value_heads": 3}, "4 attention heads, which cannot share 3 key/value heads"),
         ({"head_dim": None, "hidden_size": 66}, "hidden_size 66 does not divide by 4 heads"),
         ({"architectures": ["MistralForCausalLM"], "layer_types": ["full_attention"]}, "1 layer_types for num_hidden"),

@@ -25,7 +25,7 @@ def weight_files(folder: Path) -> list[Path]:
     """The safetensors files to read: those of the index, else model.safetensors, else every *.safetensors.
 
     Raises:
-        ModelLoadError: no folder, no such files, or a file that the index names is missing.
+        ModelLoadError: no folder, no such files, or an index that names files that are missing or lie elsewhere.
     """
     if not folder.is_dir():
         raise ModelLoadError(f"There is no model folder {folder}.", remedy="check the path, or use --load-format dummy")
@@ -44,9 +44,15 @@ def _indexed_files(folder: Path) -> list[Path]:
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted(set(weight_map.values()))
+        elsewhere = [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         what = f"{index} is no index of safetensors files: {type(error).__name__}: {error}."
         raise ModelLoadError(what, cause="an incomplete download", remedy="fetch the file again") from error
+    if elsewhere:
+        what = f"{index} names files outside its own folder: {', '.join(elsewhere[:8])}."
+        raise ModelLoadError(
+            what, cause="an index written by hand, or one that means harm", remedy="name files beside the index"
+        )
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         what = f"{index} names {len(names)} files, of which {len(missing)} are not there: {', '.join(missing[:8])}."

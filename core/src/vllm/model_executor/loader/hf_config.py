@@ -32,6 +32,7 @@ _LENGTH_KEYS = (
 _FALLBACK_MODEL_LEN = 2048
 _DTYPE_ALIASES = {"half": "float16", "float": "float32", "fp16": "float16", "fp32": "float32", "bf16": "bfloat16"}
 _DTYPES = ("bfloat16", "float16", "float32")
+_ROPE_TYPE_KEYS = frozenset(("rope_type", "type"))
 _SCALED_BY_FACTOR = ("linear", "dynamic", "yarn")
 
 
@@ -53,9 +54,10 @@ def load_hf_config(folder: str | Path, hf_overrides: HfOverrides | None = None) 
     if isinstance(overrides, Mapping):
         config = _text_part(_merged(_read_json(path), overrides))
         config = _merged(config, {key: value for key, value in overrides.items() if key not in _TEXT_PARTS})
+        config = _with_rope_type(config, overrides)
         config = _with_rope_theta(config, overrides)
     else:
-        config = _text_part(dict(overrides(_read_json(path))))
+        config = _text_part(_made_by(overrides, _read_json(path)))
     _check_architectures(config, path)
     return config
 
@@ -123,7 +125,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ModelLoadError(
             f"{path} cannot be read: {error.strerror}.", remedy="check the file's permissions"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         what = f"{path} is no valid JSON: {error}."
         raise ModelLoadError(what, cause="an incomplete download", remedy="fetch the file again") from error
     if not isinstance(content, dict):
@@ -140,6 +142,24 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
         old = result.get(key)
         result[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return result
+
+
+def _made_by(overrides: Callable[[dict[str, Any]], Mapping[str, Any]], config: dict[str, Any]) -> dict[str, Any]:
+    made = overrides(config)
+    if isinstance(made, Mapping):
+        return dict(made)
+    what = f"The function given as hf_overrides returned {made!r} instead of the config."
+    raise ConfigError(what, remedy="let it return the dictionary, also where it changes the one it was given")
+
+
+def _with_rope_type(config: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Both `rope_type` and `type` name the type: an override of one would lose against the checkpoint's other."""
+    given = overrides.get("rope_scaling")
+    if not isinstance(given, Mapping) or not _ROPE_TYPE_KEYS & given.keys():
+        return config
+    stale = _ROPE_TYPE_KEYS - given.keys()
+    kept = {key: value for key, value in config["rope_scaling"].items() if key not in stale}
+    return {**config, "rope_scaling": kept}
 
 
 def _with_rope_theta(config: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,7 +197,7 @@ def derive_max_model_len(hf_config: Mapping[str, Any]) -> int:
     Types "linear" and "dynamic" stretch `max_position_embeddings` by their factor, "yarn" its original length; "llama3" and
     "longrope" give the stretched length as `max_position_embeddings` itself.
     """
-    lengths_tokens = [int(hf_config[key]) for key in _LENGTH_KEYS if hf_config.get(key) is not None]
+    lengths_tokens = [_length(key, hf_config[key]) for key in _LENGTH_KEYS if hf_config.get(key) is not None]
     if not lengths_tokens:
         logger.warning(
             "The model's config gives no context length (looked for %s): %d tokens are assumed; --max-model-len overrides.",
@@ -189,6 +209,13 @@ def derive_max_model_len(hf_config: Mapping[str, Any]) -> int:
         return min(lengths_tokens)
     unscaled_tokens = rope.original_max_position if rope.rope_type == "yarn" else min(lengths_tokens)
     return int(unscaled_tokens * rope.factor)
+
+
+def _length(key: str, value: Any) -> int:
+    if isinstance(value, (int, float)) and value >= 1:
+        return int(value)
+    what = f"The model's config has {key} {value!r}; a number of tokens is needed."
+    raise ConfigError(what, remedy=f"correct config.json, or give it: --hf-overrides.{key} N")
 
 
 def resolve_dtype(hf_config: Mapping[str, Any], requested: str, supported: Iterable[str]) -> str:

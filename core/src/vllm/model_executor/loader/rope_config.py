@@ -25,6 +25,10 @@ ROPE_TYPES = tuple(_REQUIRED_KEYS)
 _ALIASES = {"su": "longrope", "mrope": "default"}  # mrope with text alone turns every section by the same position
 _KEEPS_ORIGINAL_LENGTH = ("llama3", "yarn", "longrope")
 _DEFAULT_THETA = 10000.0
+_POSITIVE_KEYS = (
+    "factor", "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "rope_theta", "original_max_position_embeddings",
+)  # fmt: skip
+_REMEDY = "correct rope_parameters in config.json, or with --hf-overrides"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +77,7 @@ def read_rope_config(hf_config: Mapping[str, Any], layer_type: str | None = None
 
 def _raw_parameters(hf_config: Mapping[str, Any], layer_type: str | None) -> Mapping[str, Any]:
     """Both forms may be there, where the old one came as an override: it says the type, and adds to the rest."""
-    old = hf_config.get("rope_scaling") or {}
-    new = hf_config.get("rope_parameters") or {}
+    old, new = _section(hf_config, "rope_scaling"), _section(hf_config, "rope_parameters")
     nested = {key: value for key, value in new.items() if isinstance(value, Mapping)}
     if nested:
         new = nested.get(layer_type or "full_attention") or next(iter(nested.values()))
@@ -83,13 +86,19 @@ def _raw_parameters(hf_config: Mapping[str, Any], layer_type: str | None) -> Map
     return {**new, **old}
 
 
+def _section(hf_config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    section = hf_config.get(key) or {}
+    if isinstance(section, Mapping):
+        return section
+    raise ConfigError(f"The model's config has {key} {section!r}; an object is needed.", remedy=_REMEDY)
+
+
 def _rope_type(raw: Mapping[str, Any]) -> str:
     given = str(raw.get("rope_type") or raw.get("type") or "default")
     rope_type = _ALIASES.get(given, given)
     if rope_type not in _REQUIRED_KEYS:
         what = f"The model's config asks for rotary embeddings of type {given!r}; known are {', '.join(ROPE_TYPES)}."
-        remedy = "correct rope_parameters in config.json, or with --hf-overrides"
-        raise ConfigError(what, remedy=remedy, candidates=near_names(given, ROPE_TYPES))
+        raise ConfigError(what, remedy=_REMEDY, candidates=near_names(given, ROPE_TYPES))
     return rope_type
 
 
@@ -100,6 +109,10 @@ def _check_keys(rope_type: str, raw: Mapping[str, Any]) -> None:
             f"Rotary embeddings of type {rope_type!r} need {', '.join(missing)} in rope_parameters; given: {dict(raw)}."
         )
         raise ConfigError(what, remedy="add the missing keys to config.json, or with --hf-overrides")
+    for key in _POSITIVE_KEYS:
+        value = raw.get(key)
+        if value is not None and not (isinstance(value, (int, float)) and value > 0):
+            raise ConfigError(f"{key} of the rotary embeddings is {value!r}; it must be a number > 0.", remedy=_REMEDY)
 
 
 def _first_given(key: str, default: float, *sources: Mapping[str, Any]) -> Any:

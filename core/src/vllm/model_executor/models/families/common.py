@@ -13,6 +13,7 @@ from vllm.model_executor.models.spec import DecoderSpec, LayerSpec
 __all__ = ["LLAMA_NAMES", "head_size_of", "layer_types_of", "llama_like_spec", "num_kv_heads_of", "windowed_layers"]
 
 _REQUIRED = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+_SIZES = (*_REQUIRED, "num_key_value_heads", "head_dim")
 _ACTIVATIONS = {
     "silu": "silu_and_mul",
     "swish": "silu_and_mul",
@@ -128,6 +129,11 @@ def _check_required(hf_config: Mapping[str, Any]) -> None:
         raise ConfigError(
             what, cause="the config belongs to another kind of model", remedy="add the keys, or correct architectures"
         )
+    for key in _SIZES:
+        size = hf_config.get(key)
+        if size is not None and not (isinstance(size, int) and size >= 1):
+            what = f"The model's config has {key} {size!r}; a whole number >= 1 is needed."
+            raise ConfigError(what, remedy="use the config.json that came with the weights, or correct --hf-overrides")
 
 
 def _activation(hf_config: Mapping[str, Any]) -> str:
