@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from core.tests.plugin_site import PluginSite, messages
 
 LIST = "[[p.group, p.name, p.value, p.distribution, p.version, p.core_range, p.refusal and p.refusal.what] for p in installed_plugins()]"
@@ -69,7 +71,18 @@ def test_unreadable_entry_points_are_reported_and_hide_nothing(site: PluginSite)
     result = site.run(f"{SETUP}\nprint([plugin.name for plugin in installed_plugins()])")
     assert result.stdout == "['chip']\n"
     (said,) = messages(result.stderr)
-    assert said.startswith("The plugins of broken are left out, because its entry_points.txt cannot be read: ")
+    assert said.startswith("The plugins of broken are left out, because its metadata cannot be read: ")
+
+
+@pytest.mark.parametrize("file", ["entry_points.txt", "METADATA"])
+def test_metadata_in_another_encoding_hides_nothing(site: PluginSite, file: str) -> None:
+    info = site.add_distribution("broken", entry_points="[vllm.platform_plugins]\nx = m:y\n")
+    (info / file).write_bytes((info / file).read_bytes() + b"Name: \xff\n")
+    site.add_plugin("chip", "")
+    result = site.run(f"{SETUP}\nprint([plugin.name for plugin in installed_plugins()])")
+    assert result.stdout == "['chip']\n"
+    said, *_ = messages(result.stderr)  # once for each way in which the folder stands on the path
+    assert "are left out, because its metadata cannot be read: UnicodeDecodeError" in said
 
 
 def test_an_unreadable_core_range_refuses_the_plugin(site: PluginSite) -> None:

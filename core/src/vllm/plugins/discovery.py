@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions
 
@@ -49,9 +48,13 @@ def installed_plugins() -> tuple[Plugin, ...]:
     """The installed plugins of every group, by group and name. One pass over the installed distributions' metadata."""
     plugins: dict[str, list[Plugin]] = {}
     for distribution in distributions():
-        entry_points = _entry_points_of(distribution)
-        if entry_points:  # the first distribution of a name on sys.path shadows later ones, as for imports
-            plugins.setdefault(canonical(_name_of(distribution)), list(_plugins_of(distribution, entry_points)))
+        try:
+            found = _plugins_of(distribution)
+        except Exception as error:  # noqa: BLE001 - metadata that cannot be read raises whatever the parser of this Python raises
+            _report_unreadable(distribution, error)
+            continue
+        if found:  # the first distribution of a name on sys.path shadows later ones, as for imports
+            plugins.setdefault(canonical(found[0].distribution), found)
     everything = (plugin for of_one in plugins.values() for plugin in of_one)
     return tuple(sorted(everything, key=lambda plugin: (GROUPS.index(plugin.group), plugin.name, plugin.distribution)))
 
@@ -61,31 +64,37 @@ def _entry_points_of(distribution: Distribution) -> list[EntryPoint]:
     text = distribution.read_text("entry_points.txt") or ""
     if not any(group in text for group in GROUPS):
         return []
+    return [entry_point for entry_point in distribution.entry_points if entry_point.group in GROUPS]
+
+
+def _report_unreadable(distribution: Distribution, error: Exception) -> None:
     try:
-        return [entry_point for entry_point in distribution.entry_points if entry_point.group in GROUPS]
-    except Exception as error:  # noqa: BLE001 - a file that cannot be parsed raises whatever the parser of this Python raises
-        logger.warning_once(
-            "The plugins of %s are left out, because its entry_points.txt cannot be read: %s: %s. Remedy: reinstall it.",
-            _name_of(distribution),
-            type(error).__name__,
-            str(error),
-        )
-        return []
+        name = _name_of(distribution)
+    except Exception:  # noqa: BLE001 - its name is what cannot be read
+        name = f"a distribution in {distribution.locate_file('')}"
+    logger.warning_once(
+        "The plugins of %s are left out, because its metadata cannot be read: %s: %s. Remedy: reinstall it.",
+        name,
+        type(error).__name__,
+        str(error),
+    )
 
 
-def _plugins_of(distribution: Distribution, entry_points: list[EntryPoint]) -> Iterator[Plugin]:
-    name = _name_of(distribution)
-    for entry_point in entry_points:
-        core_range, refusal = _core_range_of(distribution, name, entry_point)
-        yield Plugin(
-            group=entry_point.group,
-            name=entry_point.name,
-            value=entry_point.value,
-            distribution=name,
-            version=distribution.metadata["Version"] or "unknown",
-            core_range=core_range,
-            refusal=refusal,
-        )
+def _plugins_of(distribution: Distribution) -> list[Plugin]:
+    return [_plugin(distribution, _name_of(distribution), each) for each in _entry_points_of(distribution)]
+
+
+def _plugin(distribution: Distribution, name: str, entry_point: EntryPoint) -> Plugin:
+    core_range, refusal = _core_range_of(distribution, name, entry_point)
+    return Plugin(
+        group=entry_point.group,
+        name=entry_point.name,
+        value=entry_point.value,
+        distribution=name,
+        version=distribution.metadata["Version"] or "unknown",
+        core_range=core_range,
+        refusal=refusal,
+    )
 
 
 def _core_range_of(
