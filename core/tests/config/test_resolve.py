@@ -18,6 +18,7 @@ from vllm.config.resolve import create_engine_config
 from vllm.errors import ConfigError, ModelLoadError, PluginError
 from vllm.platforms.capabilities import Capability, Feature
 
+PROCESSOR = "vllm.sampling.logits_processors_interface.LogitsProcessor"
 WriteModel = Callable[..., str]
 
 
@@ -66,12 +67,12 @@ def test_options_land_in_their_sections(write_model: WriteModel) -> None:
         scheduling_policy="priority",
         additional_config={"x": 1},
         cudagraph_capture_sizes=[4, 1, 4],
-        logits_processors=["my.module.Class"],
+        logits_processors=[PROCESSOR],
         disable_log_stats=True,
     )
     assert (config.model_config.dtype, config.model_config.max_model_len) == ("float32", 1000)
     assert (config.model_config.served_model_name, config.model_config.served_model_aliases) == ("a", ("b",))
-    assert config.model_config.logits_processors == ("my.module.Class",)
+    assert config.model_config.logits_processors == (PROCESSOR,)
     assert (config.cache_config.kv_cache_memory_bytes, config.cache_config.num_blocks_override) == (2**20, 5)
     assert config.scheduler_config.policy == "priority"
     assert config.additional_config == {"x": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from core.tests.settable_platform import SettablePlatform
 from vllm.config import VllmConfig
 from vllm.config.engine_args import EngineArgs
 from vllm.config.resolve import create_engine_config
-from vllm.errors import ConfigError
+from vllm.errors import ConfigError, VllmError
 from vllm.platforms.capabilities import Capability, Feature
+from vllm.sampling.logits_processors_interface import LogitsProcessor
 
 WriteModel = Callable[..., str]
 
@@ -45,6 +47,27 @@ def test_what_cannot_be(write_model: WriteModel, options: dict[str, Any], words:
         _resolve(write_model(), **options)
 
 
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"scheduler_cls": "nowhere.Scheduler"}, "--scheduler-cls names 'nowhere.Scheduler', which cannot be loaded"),
+        ({"scheduler_cls": "json.JSONDecoder"}, "no subclass of vllm.engine.scheduler.interface.SchedulerInterface"),
+        ({"logits_processors": ["nowhere.Processor"]}, "'nowhere.Processor' cannot be loaded"),
+    ],
+)
+def test_classes_that_cannot_be_loaded_are_found_before_the_weights_are(
+    write_model: WriteModel, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(VllmError, match=words):
+        _resolve(write_model(), **options)
+
+
+@pytest.mark.skipif(find_spec("xxhash") is not None, reason="xxhash is installed")
+def test_a_hash_that_is_not_installed(write_model: WriteModel) -> None:
+    with pytest.raises(ConfigError, match="needs the package xxhash"):
+        _resolve(write_model(), prefix_caching_hash_algo="xxhash")
+
+
 def test_a_quantised_checkpoint(write_model: WriteModel) -> None:
     with pytest.raises(ConfigError, match="the checkpoint is quantised with gptq"):
         _resolve(write_model(quantization_config={"quant_method": "gptq"}))
@@ -72,7 +95,7 @@ def test_ranks_that_fit_run_in_processes(write_model: WriteModel) -> None:
         (Feature.CHUNKED_PREFILL, {"enable_chunked_prefill": True}, "--enable-chunked-prefill"),
         (Feature.PREFIX_CACHING, {"enable_prefix_caching": True}, "--enable-prefix-caching"),
         (Feature.ASYNC_SCHEDULING, {"async_scheduling": True}, "--async-scheduling"),
-        (Feature.CUSTOM_LOGITS_PROCESSORS, {"logits_processors": ["a.B"]}, "--logits-processors"),
+        (Feature.CUSTOM_LOGITS_PROCESSORS, {"logits_processors": [LogitsProcessor]}, "--logits-processors"),
         (Feature.SLEEP_MODE, {"enable_sleep_mode": True}, "--enable-sleep-mode"),
         (Feature.QUANTIZED_KV_CACHE, {"kv_cache_dtype": "fp8"}, "--kv-cache-dtype fp8"),
         (Feature.GRAPH_CAPTURE, {"cudagraph_capture_sizes": [1]}, "--cudagraph-capture-sizes"),

@@ -10,7 +10,7 @@ from vllm import envs
 from vllm.config.cache import CacheConfig
 from vllm.config.load import LoadConfig
 from vllm.config.parallel import ParallelConfig
-from vllm.config.resolve_checks import capture_sizes, check_capabilities, check_combinations
+from vllm.config.resolve_checks import capture_sizes, check_capabilities, check_combinations, check_importable
 from vllm.config.resolve_limits import fit_limits
 from vllm.config.resolve_model import resolve_model
 from vllm.config.scheduler import SchedulerConfig
@@ -37,6 +37,7 @@ def create_engine_config(args: EngineArgs, platform: Platform | None = None) -> 
     fitted = fit_limits(args, draft, platform.scheduling_constraints(draft))
     check_capabilities(args, fitted, platform)
     config = _updated_by(platform, fitted)
+    check_importable(config)
     logger.info("Using max model len %d", config.model_config.max_model_len)
     return config
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vllm.config.vllm import VllmConfig
     from vllm.platforms.interface import Platform
 
-__all__ = ["capture_sizes", "check_capabilities", "check_combinations"]
+__all__ = ["capture_sizes", "check_capabilities", "check_combinations", "check_importable"]
 
 
 def check_combinations(args: EngineArgs, config: VllmConfig, platform: Platform) -> None:
@@ -107,6 +107,25 @@ def _check_quantization(config: VllmConfig) -> None:
     raise ConfigError(
         f"{source} {method}, but this release has no quantised weights.", remedy="use a checkpoint in 16 or 32 bits"
     )
+
+
+# ---- what else must be importable
+
+
+def check_importable(config: VllmConfig) -> None:
+    """Load now what would fail only after the weights: the engine asks for it that late."""
+    if config.scheduler_config.scheduler_cls is not None:
+        from vllm.engine.scheduler.selection import scheduler_class
+
+        scheduler_class(config.scheduler_config.scheduler_cls)
+    if config.model_config.logits_processors:
+        from vllm.sampling.load_processors import load_logits_processors
+
+        load_logits_processors(config.model_config.logits_processors)
+    if config.cache_config.prefix_caching_hash_algo != "sha256":
+        from vllm.engine.kv_cache.hashing import BlockHasher
+
+        BlockHasher(config.cache_config.prefix_caching_hash_algo, config.cache_config.block_size)
 
 
 def check_capabilities(args: EngineArgs, config: VllmConfig, platform: Platform) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vllm.platforms.constraints import SchedulingConstraints
     from vllm.worker.kv_cache_spec import KVCacheConfig
 
-__all__ = ["create_scheduler"]
+__all__ = ["create_scheduler", "scheduler_class"]
 
 
 def create_scheduler(
@@ -23,11 +23,12 @@ def create_scheduler(
     max_inflight_steps: int = 1,
 ) -> SchedulerInterface:
     """The engine's scheduler."""
-    cls = _scheduler_cls(config.scheduler_config.scheduler_cls)
+    cls = scheduler_class(config.scheduler_config.scheduler_cls)
     return cls(config, kv_cache_config, constraints, max_inflight_steps=max_inflight_steps)
 
 
-def _scheduler_cls(path: str | None) -> type[SchedulerInterface]:
+def scheduler_class(path: str | None) -> type[SchedulerInterface]:
+    """The class that `path` names, the core's own for None. Raises ConfigError."""
     if path is not None:
         return load_subclass(path, SchedulerInterface, option="--scheduler-cls")
     from vllm.engine.scheduler.scheduler import Scheduler
