@@ -131,3 +131,15 @@ def test_the_platform_s_longest_context():
 def test_impossible_constraints_are_refused_at_start(constraints, lesson):
     with pytest.raises(ConfigError, match=lesson):
         engine_with(**constraints)
+
+
+def test_a_prompt_waits_while_decodes_of_several_tokens_fill_more_than_the_largest_token_bucket():
+    """The bucket bounds steps with a prompt in them; decodes alone may be more."""
+    engine = Harness(constraints=SchedulingConstraints(token_buckets=(4,)), uneven=True)
+    for index in range(3):
+        engine.add(f"r{index}", [index + 1], max_tokens=20)
+    engine.add("long", range(1, 25), max_tokens=2)
+    engine.run()
+    assert max(plan.total_tokens for plan in engine.plans) > 4
+    assert all(plan.num_scheduled_N.min() >= 1 for plan in engine.plans)
+    engine.check_against_alone()

@@ -129,7 +129,8 @@ class StepPlanner:
         return counts_N, counts_N == wanted_N
 
     def _add_prefills(self, draft: StepDraft) -> None:
-        room = self.state.limits.max_tokens_with_prefill - draft.num_decode_tokens
+        # Decodes alone may be more than the largest step with a prompt in it.
+        room = max(0, self.state.limits.max_tokens_with_prefill - draft.num_decode_tokens)
         for slot in self.state.prefilling:
             room -= self._add_chunk(draft, slot, room)
         self._admit_waiting(draft, room)
