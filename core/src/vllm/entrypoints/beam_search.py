@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vllm.entrypoints.llm import LLM
+    from vllm.inputs import PromptType
     from vllm.outputs import RequestOutput
     from vllm.sampling_params import BeamSearchParams
 
@@ -22,11 +23,11 @@ __all__ = ["beam_search"]
 class _Search:
     """One prompt's beams."""
 
-    def __init__(self, prompt_token_ids: list[int], params: BeamSearchParams, eos_token_ids: frozenset[int]) -> None:
+    def __init__(self, prompt: TokensPrompt, params: BeamSearchParams, eos_token_ids: frozenset[int]) -> None:
+        self.prompt = prompt
         self.params = params
-        self.prompt_tokens = len(prompt_token_ids)
         self.eos_token_ids = frozenset() if params.ignore_eos else eos_token_ids
-        self.beams = [BeamSearchSequence(tokens=prompt_token_ids, logprobs=[])]
+        self.beams = [BeamSearchSequence(tokens=prompt["prompt_token_ids"], logprobs=[])]
         self.ended: list[BeamSearchSequence] = []
 
     def advance(self, outputs: Sequence[RequestOutput]) -> None:
@@ -69,10 +70,11 @@ def beam_search(
             "Beam search does not take structured outputs.", parameter="structured_outputs", remedy="use generate"
         )
     eos = frozenset(llm.llm_engine.config.model_config.eos_token_ids)
-    searches = [_Search(_token_ids(llm, prompt), params, eos) for prompt in prompts]
+    searches = [_Search(_tokens_prompt(llm, prompt), params, eos) for prompt in prompts]
     step = SamplingParams(max_tokens=1, temperature=params.temperature, logprobs=2 * params.beam_width, ignore_eos=True)
-    for _ in range(params.max_tokens):
-        running = [search for search in searches if search.beams and _has_room(llm, search)]
+    for round_index in range(params.max_tokens):
+        # The first round takes every prompt: the engine refuses one that is too long.
+        running = [search for search in searches if search.beams and (round_index == 0 or _has_room(llm, search))]
         if not running:
             break
         _round(llm, running, step, use_tqdm)
@@ -82,8 +84,10 @@ def beam_search(
 
 
 def _round(llm: LLM, searches: Sequence[_Search], step: SamplingParams, use_tqdm: bool) -> None:
-    beams = [beam for search in searches for beam in search.beams]
-    outputs = llm.generate([TokensPrompt(prompt_token_ids=beam.tokens) for beam in beams], step, use_tqdm=use_tqdm)
+    prompts: list[PromptType] = [
+        {**search.prompt, "prompt_token_ids": beam.tokens} for search in searches for beam in search.beams
+    ]
+    outputs = llm.generate(prompts, step, use_tqdm=use_tqdm)
     start = 0
     for search in searches:
         count = len(search.beams)
@@ -95,12 +99,15 @@ def _has_room(llm: LLM, search: _Search) -> bool:
     return len(search.beams[0].tokens) < llm.llm_engine.config.model_config.max_model_len
 
 
-def _token_ids(llm: LLM, prompt: Any) -> list[int]:
+def _tokens_prompt(llm: LLM, prompt: Any) -> TokensPrompt:
     parsed = parse_prompt(prompt)
-    if parsed.token_ids is not None:
-        return parsed.token_ids
-    assert parsed.text is not None
-    return llm.get_tokenizer().encode(parsed.text)
+    token_ids = parsed.token_ids
+    if token_ids is None:
+        assert parsed.text is not None
+        token_ids = llm.get_tokenizer().encode(parsed.text)
+    if parsed.cache_salt is None:
+        return TokensPrompt(prompt_token_ids=token_ids)
+    return TokensPrompt(prompt_token_ids=token_ids, cache_salt=parsed.cache_salt)
 
 
 def _with_text(llm: LLM, search: _Search, beam: BeamSearchSequence) -> BeamSearchSequence:
