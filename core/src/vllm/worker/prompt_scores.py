@@ -79,11 +79,13 @@ class PromptScorer:
         return self._vocab_size if wanted == -1 else wanted, new.num_prompt_logprobs_done + 1
 
     def _stretches(self, rows: StepRows) -> Iterator[PromptStretch]:
-        for slot, (num_best, first_wanted) in self._wanted.items():
+        for slot, (num_best, first_wanted) in list(self._wanted.items()):
             for row in np.flatnonzero(rows.slots_N == slot).tolist():
                 position = int(rows.first_position_N[row])
                 start = max(position + 1, first_wanted)
                 end = min(position + int(rows.count_N[row]) + 1, int(self._batch.num_prompt_S[slot]))
+                if end == self._batch.num_prompt_S[slot]:
+                    del self._wanted[slot]  # the last stretch: decodes do not pay
                 if start < end:
                     first_token = int(rows.query_start_N1[row]) + start - 1 - position
                     yield PromptStretch(
