@@ -185,7 +185,7 @@ class SamplingParams:
     bad_words: list[str] | None = None
     """Texts that must not be generated; stored as a list."""
     skip_reading_prefix_cache: bool | None = None
-    """None: skipped where prompt log-probabilities are wanted, which a cached prompt does not yield."""
+    """Always skipped where prompt log-probabilities are wanted, which a cached prompt does not yield."""
     repetition_detection: RepetitionDetectionParams | None = None
     extra_args: dict[str, Any] | None = None
     """For custom logits processors and plugins; the engine does not read it."""
@@ -250,9 +250,7 @@ class SamplingParams:
     @property
     def reads_prefix_cache(self) -> bool:
         """Whether cached prompt blocks may be used for this request."""
-        if self.skip_reading_prefix_cache is None:
-            return self.prompt_logprobs is None
-        return not self.skip_reading_prefix_cache
+        return self.prompt_logprobs is None and not self.skip_reading_prefix_cache
 
     def _verify_records(self) -> None:
         """The fields that hold other objects; each of those checks itself."""

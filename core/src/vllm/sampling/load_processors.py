@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vllm.errors import PluginError, VllmError
+from vllm.errors import InvalidRequestError, PluginError, VllmError
 from vllm.plugins.dotted import load_dotted
 from vllm.plugins.groups import LOGITS_PROCESSORS
 from vllm.plugins.loading import load_plugins
@@ -29,9 +29,16 @@ def load_logits_processors(given: Sequence[type[LogitsProcessor] | str] = ()) ->
 
 
 def validate_processor_params(processors: Sequence[type[LogitsProcessor]], params: SamplingParams) -> None:
-    """Let each processor check a request's parameters; its ValueError refuses the request."""
+    """Let each processor check a request's parameters; its ValueError refuses the request, as an InvalidRequestError."""
     for processor in processors:
-        processor.validate_params(params)
+        try:
+            processor.validate_params(params)
+        except InvalidRequestError:
+            raise
+        except ValueError as error:
+            raise InvalidRequestError(
+                f"The logits processor {processor.__name__} refuses the request: {error}", parameter="extra_args"
+            ) from error
 
 
 def _installed() -> dict[str, object]:

@@ -54,7 +54,7 @@ class LogitBias:
 
 @dataclass(frozen=True, slots=True)
 class MinTokens:
-    """No stop token before the request has so many outputs."""
+    """No stop token before the request has so many outputs, unless the grammar permits nothing else."""
 
     row_R: Int64Array
     min_tokens_R: Int64Array
@@ -64,8 +64,16 @@ class MinTokens:
     def apply(self, logits_NV: torch.Tensor, step: SamplingStep) -> torch.Tensor:
         """-inf for the stop tokens of the rows that are still too short."""
         too_short = np.flatnonzero(step.num_outputs()[self.row_R] < self.min_tokens_R)
-        entries = ((int(self.row_R[index]), token) for index in too_short for token in self.stop_ids_of_row[index])
-        return _forbid(logits_NV, entries)
+        entries = [(int(self.row_R[index]), token) for index in too_short for token in self.stop_ids_of_row[index]]
+        if step.grammar is None or not entries:
+            return _forbid(logits_NV, entries)
+        row_R = torch.from_numpy(self.row_R[too_short]).to(logits_NV.device)
+        before_RV = logits_NV[row_R]
+        forbidden_RV = _forbid(logits_NV, entries)[row_R]
+        # Where a grammar leaves nothing but the end, the end must come.
+        is_over_R1 = forbidden_RV.amax(-1, keepdim=True) == NO_TOKEN
+        logits_NV[row_R] = torch.where(is_over_R1, before_RV, forbidden_RV)
+        return logits_NV
 
 
 @dataclass(frozen=True, slots=True)
