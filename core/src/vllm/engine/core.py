@@ -65,7 +65,7 @@ class EngineCore:
         try:
             self._fill_pipeline()
             if not self._in_flight:
-                return self._drain()
+                return self.drain_finished()
             plan, handle = self._in_flight.popleft()
             try:
                 output = handle.result()
@@ -89,6 +89,11 @@ class EngineCore:
     def abort_requests(self, request_ids: Iterable[str], reason: FinishReason = FinishReason.ABORT) -> None:
         """End requests now; ids that are not alive are ignored."""
         self.scheduler.abort_requests(request_ids, reason)
+
+    def drain_finished(self) -> EngineStepOutput | None:
+        """Ends that no step has told yet; None if there are none."""
+        output = self.scheduler.drain_finished()
+        return None if output is None else self._forget_finished(output)
 
     def has_unfinished_requests(self) -> bool:
         """Whether another `step` has something to do or to report."""
@@ -155,10 +160,6 @@ class EngineCore:
         request_ids = [self.scheduler.request_of_slot(int(slot)) for slot in plan.grammar_rows_G]
         return self._grammars.masks([request_id for request_id in request_ids if request_id is not None])
 
-    def _drain(self) -> EngineStepOutput | None:
-        output = self.scheduler.drain_finished()
-        return None if output is None else self._forget_finished(output)
-
     def _retract(self, plan: StepPlan, error: OutOfMemoryError) -> EngineStepOutput | None:
         """Memory ran out: forget what is in flight and go on with smaller steps, where the workers can."""
         if not self.executor.survives_out_of_memory:
@@ -171,7 +172,7 @@ class EngineCore:
         logger.warning(
             "A step of %d tokens is undone; its requests run again in smaller steps. %s", plan.total_tokens, error
         )
-        return self._drain()
+        return self.drain_finished()
 
     def _forget_finished(self, output: EngineStepOutput) -> EngineStepOutput:
         if output.finished:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 from vllm.errors import InvalidRequestError
 from vllm.inputs import check_token_ids, parse_prompt
 from vllm.messages import Delivery, EngineRequest
+from vllm.sampling.load_processors import load_logits_processors, validate_processor_params
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from vllm.sampling.structured_output import GrammarFactory
     from vllm.text.tokenizer import Tokenizer
 
-__all__ = ["InputProcessor", "ProcessedRequest", "child_request_id"]
+__all__ = ["InputProcessor", "ProcessedRequest"]
 
 _SEED_BITS = 63
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -39,19 +41,16 @@ class ProcessedRequest:
     children: tuple[EngineRequest, ...]
 
 
-def child_request_id(request_id: str, index: int, n: int) -> str:
-    """The engine's id of output `index` of `n`; the user's own id where there is only one."""
-    return request_id if n == 1 else f"{index}_{request_id}"
-
-
 class InputProcessor:
-    """One per engine. Not for several threads: it draws seeds."""
+    """One per engine. Not for several threads: it draws seeds and numbers."""
 
     def __init__(self, config: VllmConfig, tokenizer: Tokenizer | None, grammar_factory: GrammarFactory | None) -> None:
         self._config = config.model_config
         self._tokenizer = tokenizer
         self._grammars = grammar_factory
+        self._processors = load_logits_processors(config.model_config.logits_processors)
         self._seeds = np.random.default_rng(config.model_config.seed)
+        self._serials = itertools.count()
 
     def process(self, request_id: str, prompt: Any, params: SamplingParams, *, priority: int = 0) -> ProcessedRequest:
         """Check and expand one request.
@@ -117,6 +116,7 @@ class InputProcessor:
             max_logprobs=self._config.max_logprobs,
             has_tokenizer=self._tokenizer is not None,
         )
+        validate_processor_params(self._processors, params)
         if params.structured_outputs is not None:
             assert self._grammars is not None, "check_against_model refuses grammars without a tokenizer"
             self._grammars.new_state(params.structured_outputs)  # compiled once and kept: the core finds it ready
@@ -149,15 +149,16 @@ class InputProcessor:
         prompt = np.asarray(token_ids, np.int32)
         bad_words, stop_ids = self._bad_words(params), self._stop_token_ids(params)
         seed = params.seed if params.seed is not None else int(self._seeds.integers(1 << _SEED_BITS))
+        serial = next(self._serials)
         return tuple(
             EngineRequest(
-                request_id=child_request_id(request_id, index, params.n),
+                request_id=_engine_id(request_id, serial, index),
                 prompt_token_ids=prompt,
                 sampling=params,
                 seed=_child_seed(seed, index),
                 max_tokens=max_tokens,
                 stop_token_ids=stop_ids,
-                eos_token_ids=self._config.eos_token_ids,
+                eos_token_ids=() if params.ignore_eos else self._config.eos_token_ids,
                 bad_words_token_ids=bad_words,
                 arrival_time_s=arrival_time_s,
                 priority=priority,
@@ -166,6 +167,11 @@ class InputProcessor:
             )
             for index in range(params.n)
         )
+
+
+def _engine_id(request_id: str, serial: int, index: int) -> str:
+    """The engine's id of one output. Never given twice: users reuse their ids while the end of the last use is still to be told."""
+    return f"{request_id}#{serial}.{index}"
 
 
 def _child_seed(seed: int, index: int) -> int:

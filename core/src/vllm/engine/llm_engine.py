@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from vllm.config import VllmConfig
     from vllm.config.engine_args import EngineArgs
+    from vllm.engine.output_processor import StepReport
     from vllm.outputs import RequestOutput
     from vllm.sampling_params import SamplingParams
     from vllm.text.tokenizer import Tokenizer
@@ -81,11 +82,10 @@ class LLMEngine:
         if step is None:
             return []
         report = self._outputs.process(step)
-        if report.stopped_request_ids:
-            self._core.abort_requests(report.stopped_request_ids, FinishReason.STOP)
+        reports = [report, *self._end_stopped(report.stopped_request_ids)]
         if self._metrics is not None:
-            self._metrics.after_step(self._core.stats(), report.finished)
-        return report.outputs
+            self._metrics.after_step(self._core.stats(), [parent for each in reports for parent in each.finished])
+        return [output for each in reports for output in each.outputs]
 
     def abort_request(self, request_ids: str | Iterable[str]) -> None:
         """End requests; their blocks are free after the next step. Unknown ids are ignored."""
@@ -134,6 +134,14 @@ class LLMEngine:
     def shutdown(self) -> None:
         """Stop the workers. Running requests are lost."""
         self._finalizer()
+
+    def _end_stopped(self, engine_ids: list[str]) -> list[StepReport]:
+        """Have the core end what a stop string ended, and take its word at once: the outputs' metrics are complete then."""
+        if not engine_ids:
+            return []
+        self._core.abort_requests(engine_ids, FinishReason.STOP)
+        ends = self._core.drain_finished()
+        return [] if ends is None else [self._outputs.process(ends)]
 
     def _abort(self, request_ids: list[str]) -> None:
         self._core.abort_requests(self._outputs.forget(request_ids), FinishReason.ABORT)

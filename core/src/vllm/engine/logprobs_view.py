@@ -19,8 +19,10 @@ __all__ = ["LogprobsView"]
 class LogprobsView:
     """The growing log-probabilities of one output or one prompt."""
 
-    def __init__(self, tokenizer: Tokenizer | None, *, flat: bool) -> None:
+    def __init__(self, tokenizer: Tokenizer | None, *, flat: bool, others_are_best: bool = True) -> None:
+        """`others_are_best`: beside a position's own token stand the most likely ones, so that their place is their rank."""
         self._tokenizer = tokenizer
+        self._others_are_best = others_are_best
         self.positions: FlatLogprobs | list[LogprobsOnePosition | None] = FlatLogprobs() if flat else []
         self.cumulative = 0.0
         """Sum over the positions' own tokens."""
@@ -46,15 +48,17 @@ class LogprobsView:
     def truncate(self, length: int) -> None:
         """Drop positions past `length` (tokens behind a stop string)."""
         self.positions = self.positions[:length]
+        self.cumulative = sum(next(iter(position.values())).logprob for position in self.positions if position)
 
     def since(self, start: int) -> FlatLogprobs | list[LogprobsOnePosition | None]:
         """Positions from `start` on, as a copy."""
         return self.positions[start:]
 
     def _add(self, token_ids: Sequence[int], logprobs: Sequence[float], own_rank: int) -> None:
-        """One position: its own token first, then the most likely ones, whose rank is their place."""
+        """One position: its own token first, then the others. The rank of a token that the user listed is not known."""
         self.cumulative += logprobs[0]
-        ranks = [own_rank, *range(1, len(token_ids))]
+        others = len(token_ids) - 1
+        ranks = [own_rank, *(range(1, others + 1) if self._others_are_best else [None] * others)]
         texts = [self._text(token_id) for token_id in token_ids]
         own_again = token_ids.index(token_ids[0], 1) if token_ids[0] in token_ids[1:] else None
         keep = [column for column in range(len(token_ids)) if column != own_again]

@@ -30,7 +30,7 @@ class StepReport:
     stopped_request_ids: list[str]
     """Engine ids that a stop string ended: the core must be told, it goes on generating otherwise."""
     finished: list[ParentState]
-    """Requests that ended, for statistics."""
+    """Requests whose times and counts are complete, for statistics."""
 
 
 class OutputProcessor:
@@ -42,6 +42,8 @@ class OutputProcessor:
         self._stream_interval_tokens = stream_interval_tokens
         self._children: dict[str, ChildState] = {}
         self._parents: dict[str, ParentState] = {}
+        self._ending: dict[str, ParentState] = {}
+        """By engine id: outputs that a stop string ended here, of which the core has still to tell times and counts."""
 
     def add(self, request: ProcessedRequest) -> None:
         """Begin a request; raises DuplicateRequestError for an id that is alive."""
@@ -62,27 +64,32 @@ class OutputProcessor:
 
     def forget(self, request_ids: Iterable[str]) -> list[str]:
         """Drop users' requests (aborted, or refused by the core); gives the engine ids of their outputs that still run."""
-        dropped = {request_id for request_id in request_ids if self._parents.pop(request_id, None) is not None}
-        running = [key for key, child in self._children.items() if child.parent.request.request_id in dropped]
-        for key in running:
-            del self._children[key]
-        return running
+        dropped = [self._parents.pop(request_id) for request_id in request_ids if request_id in self._parents]
+        engine_ids = [child.request_id for parent in dropped for child in parent.request.children]
+        return [engine_id for engine_id in engine_ids if self._children.pop(engine_id, None) is not None]
 
     def process(self, step: EngineStepOutput) -> StepReport:
         """Take one step. Costs Python only for requests that stream, look for stop strings, or ended."""
         changed: dict[str, list[ChildState]] = {}
         stopped: list[str] = []
         ends = {ended.request_id: ended for ended in step.finished}
+        ending = self._parents_of(ends)
         self._take_prompt_logprobs(step)
         if step.tokens is not None:
             stopped = self._take_tokens(step.tokens, ends, changed)
         logprobs_of = dict(step.finished_logprobs)
         for ended in ends.values():
             self._take_end(ended, logprobs_of.get(ended.request_id), changed)
-        outputs, finished = self._report(changed)
-        return StepReport(outputs=outputs, stopped_request_ids=stopped, finished=finished)
+        finished = [parent for parent in ending if parent.is_told]
+        return StepReport(outputs=self._report(changed), stopped_request_ids=stopped, finished=finished)
 
     # -- inner ----------------------------------------------------------------------------------------------------------------
+
+    def _parents_of(self, engine_ids: Iterable[str]) -> list[ParentState]:
+        """The requests of these outputs, each once; without those that were forgotten."""
+        children = ((engine_id, self._children.get(engine_id)) for engine_id in engine_ids)
+        parents = [self._ending.get(engine_id) if child is None else child.parent for engine_id, child in children]
+        return list(dict.fromkeys(parent for parent in parents if parent is not None))
 
     def _take_prompt_logprobs(self, step: EngineStepOutput) -> None:
         """All `n` outputs compute them; the first output's are shown."""
@@ -104,21 +111,25 @@ class OutputProcessor:
             start = stop
             if child is None:
                 continue  # ended by a stop string or aborted while this step ran
-            child.parent.num_cached_tokens = num_cached
+            if child.index == 0:
+                child.parent.num_cached_tokens = num_cached
             ended = ends.pop(request_id, None)
             hit = child.append(token_ids[span.start : span.stop], _rows_in(tokens.logprobs, span), ended)
             self._note(child, request_id, ended, changed)
-            if hit:
-                stopped += [] if ended is not None else [request_id]
-                self._children.pop(request_id, None)
+            if hit and ended is None:
+                stopped.append(request_id)
+                self._ending[request_id] = self._children.pop(request_id).parent
         return stopped
 
     def _take_end(
         self, ended: FinishedRequest, logprobs: SampledLogprobs | None, changed: dict[str, list[ChildState]]
     ) -> None:
-        """An end without tokens of its own step: all tokens of an AT_FINISH request, or an abort."""
+        """An end without tokens of its own step: all tokens of an AT_FINISH request, or an abort, perhaps for a stop string."""
         child = self._children.get(ended.request_id)
         if child is None:
+            parent = self._ending.pop(ended.request_id, None)
+            if parent is not None:
+                parent.note_end(ended)
             return
         new_ids = ended.output_token_ids[len(child.token_ids) :].tolist()
         child.append(new_ids, None if logprobs is None else (logprobs, range(len(logprobs.rows_R))), ended)
@@ -129,20 +140,21 @@ class OutputProcessor:
     ) -> None:
         changed.setdefault(child.parent.request.request_id, []).append(child)
         if ended is not None:
+            if child.index == 0:
+                child.parent.num_cached_tokens = ended.num_cached_tokens
             child.parent.note_end(ended)
             self._children.pop(request_id, None)
 
-    def _report(self, changed: dict[str, list[ChildState]]) -> tuple[list[RequestOutput], list[ParentState]]:
+    def _report(self, changed: dict[str, list[ChildState]]) -> list[RequestOutput]:
         outputs: list[RequestOutput] = []
-        finished: list[ParentState] = []
         for request_id, children in changed.items():
             parent = self._parents[request_id]
             shown = parent.to_show(children, self._stream_interval_tokens)
             if shown:
                 outputs.append(parent.output(shown))
             if parent.finished:
-                finished.append(self._parents.pop(request_id))
-        return outputs, finished
+                del self._parents[request_id]
+        return outputs
 
 
 def _rows_in(logprobs: SampledLogprobs | None, tokens: range) -> tuple[SampledLogprobs, Sequence[int]] | None:

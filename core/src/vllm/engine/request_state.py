@@ -30,7 +30,11 @@ class ChildState:
         self.token_ids: list[int] = []
         self._text = OutputText(tokenizer, prompt, params) if tokenizer is not None and params.detokenize else None
         wants_logprobs = params.logprobs is not None or params.logprob_token_ids is not None
-        self.logprobs = LogprobsView(tokenizer, flat=params.flat_logprobs) if wants_logprobs else None
+        self.logprobs = (
+            LogprobsView(tokenizer, flat=params.flat_logprobs, others_are_best=not params.logprob_token_ids)
+            if wants_logprobs
+            else None
+        )
         self.finish_reason: FinishReason | None = None
         self.stop_reason: int | str | None = None
         self._taken_tokens = 0
@@ -109,8 +113,15 @@ class ParentState:
             else None
         )
         self.num_cached_tokens: int | None = None
+        """Of the first output: the others may find what it computes."""
         self.metrics = RequestMetrics(arrival_time=arrival_time, queued_ts=request.arrival_time_s)
         self._shown_prompt_logprobs = False
+        self._num_told = 0
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the core has told the end of every output, so that times and counts are complete."""
+        return self._num_told == len(self.children)
 
     @property
     def finished(self) -> bool:
@@ -141,17 +152,16 @@ class ParentState:
         )
 
     def note_end(self, ended: FinishedRequest) -> None:
-        """Times and counts of one ended output; with several, the first scheduling and the last token count."""
+        """Times and counts of one ended output; with several, the first scheduling and the last token."""
         metrics = self.metrics
+        self._num_told += 1
         metrics.scheduled_ts = _first(metrics.scheduled_ts, ended.first_scheduled_time_s)
         metrics.first_token_ts = _first(metrics.first_token_ts, ended.first_token_time_s)
-        metrics.last_token_ts = ended.last_token_time_s or metrics.last_token_ts
+        metrics.last_token_ts = max(metrics.last_token_ts or 0.0, ended.last_token_time_s or 0.0) or None
         metrics.num_generation_tokens += len(ended.output_token_ids)
         metrics.num_preemptions += ended.num_preemptions
         if metrics.first_token_ts is not None:
             metrics.first_token_latency = metrics.first_token_ts - self.request.arrival_time_s
-        if self.num_cached_tokens is None:
-            self.num_cached_tokens = ended.num_cached_tokens
 
     def _prompt_logprobs(self, *, once: bool) -> FlatLogprobs | list[LogprobsOnePosition | None] | None:
         if self.prompt_logprobs is None or (once and self._shown_prompt_logprobs):

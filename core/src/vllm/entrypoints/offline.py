@@ -77,6 +77,8 @@ def _step_to_end(engine: LLMEngine, wanted: set[str], progress: _Progress) -> di
                 if output.finished and output.request_id in wanted:
                     outputs[output.request_id] = output
                     progress.count(output)
+        while engine.has_unfinished_requests() and not engine.get_num_unfinished_requests():
+            engine.step()  # planned ahead for requests that have just ended: until it is answered, their blocks are taken
     return outputs
 
 
