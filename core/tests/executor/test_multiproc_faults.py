@@ -151,6 +151,27 @@ def test_workers_of_a_thread_outlive_it_but_not_the_engine(tmp_path: Path) -> No
     assert still_alive(engine.watches) == []
 
 
+def test_a_forked_copy_of_the_engine_keeps_no_worker_alive(tmp_path: Path) -> None:
+    """It holds the engine's sockets, and the kernel tells the workers of a thread nothing."""
+    engine = Script(
+        tmp_path,
+        """
+        made = []
+        thread = threading.Thread(target=lambda: made.append(MultiprocExecutor(fake_config(2, backend="mp"))))
+        thread.start(); thread.join()
+        if os.fork() == 0:
+            threading.Event().wait(30); os._exit(0)
+        say(made[0])
+        threading.Event().wait()
+        """,
+        start="",
+    )
+    engine.process.kill()
+    alive = still_alive(engine.watches)
+    os.killpg(engine.process.pid, signal.SIGKILL)  # the copy too
+    assert alive == []
+
+
 @pytest.mark.parametrize("last_words", ["", "sys.exit(4)", "raise SystemExit(4)", "raise RuntimeError('mine')"])
 def test_the_engine_leaves_without_goodbye(tmp_path: Path, last_words: str) -> None:
     engine = Script(tmp_path, f"say(executor); {last_words}")
@@ -187,6 +208,14 @@ def test_a_script_needs_no_main_guard_and_may_send_its_own_functions(tmp_path: P
     assert (out, errors) == ("[10, 11]\n", "")
 
 
+def test_files_of_the_current_folder_stand_in_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("selectors", "struct", "tempfile"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('not the one of the standard library')\n")
+    monkeypatch.chdir(tmp_path)
+    executor = MultiprocExecutor(fake_config(2, backend="mp"))
+    executor.shutdown()
+
+
 class Script:
     """A program of its own, in a process group of its own, that makes an engine and says its workers' process ids."""
 
@@ -217,7 +246,7 @@ class Script:
 
 
 _HEAD = """
-import sys, threading
+import os, sys, threading
 from core.tests.executor.fake_worker import fake_config, plan_of
 from core.tests.executor.test_multiproc import pid_of, rank_of
 from vllm.executor.multiproc import MultiprocExecutor

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 __all__ = ["die_with_engine", "ignore_interrupts", "interrupts_held_back", "name_process", "usable_cores"]
 
+LOOK_AROUND_s = 1
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # linux/prctl.h
 
 
@@ -39,22 +40,25 @@ def name_process(name: str) -> None:
 def die_with_engine(socket_fd: int, *, engine_pid: int, by_signal: bool) -> None:
     """End this process when the engine's end of the socket is closed, even while the main thread is inside native code.
 
+    A forked copy of the engine keeps that end open; so once a second we also look whether the engine is still our parent.
+
     Args:
         socket_fd: this process's end of a socket pair whose other end only the engine holds.
         engine_pid: the engine's process.
         by_signal: let the kernel kill this process too. It does so when the *thread* that started it ends, so only for the main one.
     """
-    threading.Thread(target=_exit_at_hangup, args=(socket_fd,), name="engine-watch", daemon=True).start()
+    threading.Thread(target=_exit_at_hangup, args=(socket_fd, engine_pid), name="engine-watch", daemon=True).start()
     if by_signal:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != engine_pid:  # it died before the kernel was told
             os._exit(1)
 
 
-def _exit_at_hangup(socket_fd: int) -> None:
+def _exit_at_hangup(socket_fd: int, engine_pid: int) -> None:
     watch = select.poll()
     watch.register(socket_fd, 0)  # a hang-up is reported whatever is asked for; data is the main thread's
-    watch.poll()
+    while not watch.poll(LOOK_AROUND_s * 1000) and os.getppid() == engine_pid:
+        pass
     os._exit(1)
 
 

@@ -17,6 +17,7 @@ __all__ = ["WorkerHandle"]
 LINGER_s = 1.0
 _BOOT = """\
 import sys
+sys.path[:] = filter(None, sys.path)  # or a file in the current folder would stand in for one of the standard library
 from multiprocessing.connection import Connection
 engine = Connection(int(sys.argv[2]))
 sys.path[:] = engine.recv()
