@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from vllm.errors import ConfigError
 from vllm.logger import init_logger
-from vllm.platforms.resolution import use_platform
+from vllm.platforms.resolution import adopt_platform
 from vllm.plugins.dotted import load_subclass
 from vllm.plugins.loading import load_general_plugins
 from vllm.worker.worker_base import WorkerBase
@@ -36,8 +36,8 @@ def create_worker(config: VllmConfig, *, rank: int, local_rank: int, init_method
 
 @functools.cache
 def load_platform(path: str) -> Platform:
-    """The platform named by `config.platform`, as the process's own, its torch backend loaded; once per process."""
-    platform = use_platform(path)
+    """The platform named by `config.platform`, its torch backend loaded; once per process."""
+    platform = adopt_platform(path)
     platform.load_backend()
     return platform
 

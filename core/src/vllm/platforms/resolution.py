@@ -25,7 +25,7 @@ from vllm.plugins.selection import announce, left_out_because
 if TYPE_CHECKING:
     from vllm.platforms.interface import Platform
 
-__all__ = ["PlatformResolver", "resolve_platform", "use_platform"]
+__all__ = ["PlatformResolver", "adopt_platform", "resolve_platform", "use_platform"]
 
 logger = init_logger(__name__)
 
@@ -55,6 +55,12 @@ class PlatformResolver:
         with self._lock:
             self._platform = load_platform(path)
             return self._platform
+
+    def adopt(self, path: str) -> Platform:
+        """The platform at `path`; it becomes the process's own only where that has none yet."""
+        if self._platform is None:
+            return self.use(path)
+        return load_platform(path)
 
     def _find(self) -> Platform:
         prepare_torch_import()
@@ -122,3 +128,8 @@ def resolve_platform() -> Platform:
 def use_platform(path: str) -> Platform:
     """Make the Platform class at `path` (`VllmConfig.platform`) this process's platform, without discovery."""
     return _RESOLVER.use(path)
+
+
+def adopt_platform(path: str) -> Platform:
+    """The Platform class at `path` for one engine: another platform that this process has resolved already stays its own."""
+    return _RESOLVER.adopt(path)
