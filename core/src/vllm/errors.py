@@ -6,7 +6,7 @@ An error says what happened (with the values), the likely cause, the remedy, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 __all__ = [
@@ -109,11 +109,13 @@ class Unavailable(VllmError):
     """What a plugin's `register()` raises where its hardware or software is absent: why, and what would change it.
 
     `reason` is a clause that reads well after "not usable here: ", e.g. "libchip.so was not found in LD_LIBRARY_PATH".
+    `probes` says what was looked for and what was found, for `vllm plugin doctor`; `vllm.plugins.Probes` collects them.
     """
 
-    def __init__(self, reason: str, remedy: str | None = None) -> None:
+    def __init__(self, reason: str, remedy: str | None = None, *, probes: Mapping[str, str] | None = None) -> None:
         super().__init__(reason, remedy=remedy)
         self.reason = reason
+        self.probes = dict(probes or {})
 
 
 class EngineDeadError(VllmError, RuntimeError):

@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from vllm import envs
@@ -47,6 +47,8 @@ class Unusable:
     remedy: str | None = None
     is_fault: bool = False
     trace: str | None = None
+    probes: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """What the plugin looked for → what it found, where it says so."""
 
     def __str__(self) -> str:
         return self.reason + (f" Remedy: {self.remedy}." if self.remedy else "")
@@ -63,7 +65,12 @@ def ask(plugin: Plugin, *, on_imported: Callable[[], None] = lambda: None) -> Us
             path = _registered_path(register, plugin)
             return Usable(plugin=plugin, path=path, platform_cls=_checked_cls(plugin, path))
     except Unavailable as unavailable:
-        return Unusable(plugin=plugin, reason=_sentence(unavailable.reason), remedy=_clause(unavailable.remedy))
+        return Unusable(
+            plugin=plugin,
+            reason=_sentence(unavailable.reason),
+            remedy=_clause(unavailable.remedy),
+            probes=unavailable.probes,
+        )
     except PluginError as error:
         trace = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else None
         return Unusable(

@@ -148,5 +148,8 @@ class Platform(abc.ABC):
         return self.device_type.upper()
 
     def doctor(self) -> Mapping[str, Any]:
-        """Vendor checks for `vllm plugin doctor`: what was looked for → what was found."""
+        """Vendor checks for `vllm plugin doctor`: what was looked for → what was found (driver, firmware, libraries).
+
+        Asked where `register` called the platform usable; elsewhere the `probes` of its Unavailable are shown. Imports no torch.
+        """
         return {}

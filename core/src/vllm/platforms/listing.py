@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from vllm import envs
 from vllm.errors import NoPlatformError, PlatformConflictError
@@ -15,7 +16,9 @@ from vllm.plugins.groups import PLATFORM
 from vllm.plugins.selection import left_out_because
 from vllm.plugins.upstream import UpstreamPackage, find_upstream_packages
 
-__all__ = ["PluginReport", "PluginRow", "report_plugins"]
+__all__ = ["Answers", "PluginReport", "PluginRow", "ask_installed", "report_of", "report_plugins"]
+
+Answers: TypeAlias = dict[Plugin, Usable | Unusable | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,15 +51,23 @@ class PluginReport:
 
 def report_plugins() -> PluginReport:
     """Look at every installed plugin; platform plugins are asked whether they are usable, the others are not imported."""
-    installed = installed_plugins()
-    answers = {plugin: ask(plugin) for plugin in installed if plugin.group == PLATFORM}
-    chosen, problem = _chosen(answers)
+    return report_of(ask_installed())
+
+
+def ask_installed() -> Answers:
+    """Every installed plugin with the answer of the platform plugins among them; None for the others."""
+    return {plugin: ask(plugin) if plugin.group == PLATFORM else None for plugin in installed_plugins()}
+
+
+def report_of(answers: Answers) -> PluginReport:
+    """The report on plugins that have been asked."""
+    chosen, problem = _chosen({plugin: answer for plugin, answer in answers.items() if answer is not None})
     return PluginReport(
         core_version=core_version(),
-        rows=tuple(_row(plugin, answers.get(plugin)) for plugin in installed),
+        rows=tuple(_row(plugin, answer) for plugin, answer in answers.items()),
         chosen=chosen,
         problem=problem,
-        upstream_packages=find_upstream_packages(installed),
+        upstream_packages=find_upstream_packages(answers),
     )
 
 

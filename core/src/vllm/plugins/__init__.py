@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from vllm.plugins.discovery import Plugin, discover, installed_plugins
     from vllm.plugins.dotted import load_dotted
     from vllm.plugins.loading import load_general_plugins, load_plugins
+    from vllm.plugins.probes import Probes
     from vllm.plugins.upstream import UpstreamPackage, find_upstream_packages
 
 __all__ = [
     "Plugin",
+    "Probes",
     "Unavailable",
     "UpstreamPackage",
     "discover",
@@ -27,6 +29,7 @@ __all__ = [
 # Lazy: a plugin imports this package for `Unavailable` alone, and that must cost next to nothing.
 _HOME = {
     "Plugin": "vllm.plugins.discovery",
+    "Probes": "vllm.plugins.probes",
     "UpstreamPackage": "vllm.plugins.upstream",
     "discover": "vllm.plugins.discovery",
     "find_upstream_packages": "vllm.plugins.upstream",

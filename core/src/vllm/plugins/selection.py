@@ -11,7 +11,7 @@ from vllm.plugins.discovery import Plugin
 from vllm.plugins.groups import OPT_IN_GROUPS
 from vllm.plugins.upstream import find_upstream_packages
 
-__all__ = ["announce", "left_out_because"]
+__all__ = ["announce", "left_out_because", "unknown_names"]
 
 logger = init_logger(__name__)
 
@@ -38,17 +38,20 @@ def announce(group: str, installed: Iterable[Plugin]) -> tuple[Plugin, ...]:
     return plugins
 
 
-def _warn_about_surroundings(installed: tuple[Plugin, ...]) -> None:
+def unknown_names(installed: Iterable[Plugin]) -> tuple[str, ...]:
+    """One sentence for each name in `VLLM_PLUGINS` that no installed plugin has."""
     known = sorted({plugin.name for plugin in installed})
-    for name in envs.VLLM_PLUGINS or ():
-        if name not in known:
-            near = "".join(f" Did you mean {near}?" for near in near_names(name, known, limit=1))
-            logger.warning_once(
-                "VLLM_PLUGINS names %r, but no installed plugin has this name. Known: %s.%s",
-                name,
-                ", ".join(known) or "none",
-                near,
-            )
+    return tuple(_unknown(name, known) for name in envs.VLLM_PLUGINS or () if name not in known)
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = "".join(f" Did you mean {near}?" for near in near_names(name, known, limit=1))
+    return f"VLLM_PLUGINS names {name!r}, but no installed plugin has this name. Known: {', '.join(known) or 'none'}.{near}"
+
+
+def _warn_about_surroundings(installed: tuple[Plugin, ...]) -> None:
+    for sentence in unknown_names(installed):
+        logger.warning_once("%s", sentence)
     for package in find_upstream_packages(installed):
         logger.warning_once("%s", str(package))
     for complaint in envs.complaints():

@@ -98,6 +98,15 @@ class CpuRefPlatform(Platform):
 
         torch.manual_seed(seed)
 
+    def doctor(self) -> Mapping[str, str]:
+        """For `vllm plugin doctor`: what the model would run on."""
+        free_bytes, total_bytes = self.memory_info()
+        return {
+            "processor": self.get_device_name(),
+            "cores": f"{_usable_cores()} usable of {os.cpu_count()}",
+            "memory": f"{free_bytes / 2**30:.1f} GiB free of {total_bytes / 2**30:.1f} GiB",
+        }
+
 
 def _usable_cores() -> int:
     """Cores that this process may run on, which in a container are fewer than the machine's."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
-from vllm.plugins import Unavailable
+from vllm.plugins import Probes, Unavailable
 
 __all__ = ["register"]
 
 _NOT_YET = "this release of vllm-plugin-spyre cannot drive the card yet, it only says so"
+_USE_CPU = "install vllm-plugin-cpu-ref to run on the CPU"
 
 
 def register() -> str | None:
@@ -19,9 +18,13 @@ def register() -> str | None:
     Raises:
         Unavailable: always in this release, which holds no Spyre platform yet.
     """
-    use_cpu = "install vllm-plugin-cpu-ref to run on the CPU"
-    if find_spec("torch_sendnn") is None:
-        raise Unavailable(f"the Python package torch_sendnn is not installed; besides, {_NOT_YET}", use_cpu)
-    raise Unavailable(
-        f"torch_sendnn is installed, but {_NOT_YET}", f"upgrade vllm-plugin-spyre once it can; until then, {use_cpu}"
-    )
+    probes = Probes()
+    has_torch_sendnn = probes.package("torch_sendnn")
+    for variable in ("SPYRE_DEVICES", "AIU_WORLD_SIZE"):
+        probes.variable(variable)
+    probes.path("/dev/vfio/[0-9]*")  # cards are handed to programs through VFIO
+    if not has_torch_sendnn:
+        reason = f"the Python package torch_sendnn is not installed; besides, {_NOT_YET}"
+        raise Unavailable(reason, _USE_CPU, probes=probes.findings)
+    remedy = f"upgrade vllm-plugin-spyre once it can; until then, {_USE_CPU}"
+    raise Unavailable(f"torch_sendnn is installed, but {_NOT_YET}", remedy, probes=probes.findings)

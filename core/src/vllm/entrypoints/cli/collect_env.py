@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-__all__ = ["add_parser", "collect", "run"]
+__all__ = ["add_parser", "collect", "package_versions", "relevant_variables", "run"]
 
 Section: TypeAlias = Mapping[str, str]
 
@@ -53,9 +53,9 @@ def collect() -> dict[str, Section]:
     return {
         "System": _system(),
         "Processor and memory": {**_processor(), **_memory()},
-        "Packages": _packages(),
+        "Packages": package_versions(),
         "Plugins": _plugins(),
-        "Environment variables": _variables(os.environ),
+        "Environment variables": relevant_variables(os.environ),
     }
 
 
@@ -108,7 +108,8 @@ def _gib(kib: str | None) -> str:
     return f"{int(kib.split()[0]) / 2**20:.1f} GiB" if kib else "unknown"
 
 
-def _packages() -> Section:
+def package_versions() -> Section:
+    """What the engine stands on → its installed version, by metadata."""
     from importlib.metadata import PackageNotFoundError, version
 
     def found(name: str) -> str:
@@ -133,7 +134,8 @@ def _plugins() -> Section:
     return {**lines, **collisions, "platform that would run": report.chosen or f"none. {report.problem}"}
 
 
-def _variables(environ: Mapping[str, str]) -> Section:
+def relevant_variables(environ: Mapping[str, str]) -> Section:
+    """The variables that vLLM or a library below it reads; secrets are not shown."""
     return {name: _shown(name, environ[name]) for name in sorted(environ) if _is_relevant(name)}
 
 

@@ -1,4 +1,4 @@
-"""Owns the command `vllm plugin`: what is installed, whether it is usable here, or why not."""
+"""Owns the command `vllm plugin`, and its action `list`: what is installed, whether it is usable here, or why not."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+
+from vllm.entrypoints.cli import plugin_doctor, plugin_new
 
 if TYPE_CHECKING:
     from vllm.platforms.listing import PluginReport, PluginRow
@@ -17,15 +19,16 @@ _COLUMNS = ("NAME", "DISTRIBUTION", "VERSION", "CORE RANGE", "STATUS")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `vllm plugin list`."""
-    parser = subparsers.add_parser(
-        "plugin", help="look at the installed plugins", description="Look at the installed plugins."
-    )
+    """Register `vllm plugin` with its actions; what an action needs is imported when it runs."""
+    what = "list, examine or write plugins"
+    parser = subparsers.add_parser("plugin", help=what, description=what[0].upper() + what[1:] + ".")
     actions = parser.add_subparsers(dest="plugin_command", metavar="ACTION", required=True)
     what = "list the installed plugins: version, core range, usable here or why not"
     listing = actions.add_parser("list", help=what, description=what[0].upper() + what[1:] + ".")
     listing.add_argument("--json", action="store_true", help="print JSON, for programs")
-    parser.set_defaults(run=run)
+    listing.set_defaults(run=run)
+    plugin_doctor.add_parser(actions)
+    plugin_new.add_parser(actions)
 
 
 def run(args: argparse.Namespace) -> int:
