@@ -11,7 +11,7 @@ from vllm.entrypoints.cli.errors import UsageError
 
 __all__ = ["merged", "normalized"]
 
-_FLAG = re.compile(r"--(?P<name>[A-Za-z][\w-]*)(?P<path>(?:\.[\w-]+)*)(?P<value>=.*)?", re.DOTALL)
+_FLAG = re.compile(r"(?P<dashes>--?)(?P<name>[A-Za-z][\w-]*)(?P<path>(?:\.[\w-]+)*)(?P<value>=.*)?", re.DOTALL)
 
 
 def normalized(argv: Sequence[str]) -> list[str]:
@@ -27,7 +27,8 @@ def normalized(argv: Sequence[str]) -> list[str]:
 
 
 def _flag(match: re.Match[str], following: Iterator[str]) -> list[str]:
-    name = "--" + match["name"].replace("_", "-")
+    is_short = match["dashes"] == "-"
+    name = match["dashes"] + (match["name"] if is_short else match["name"].replace("_", "-"))
     value = match["value"]
     if not match["path"]:
         return [name + (value or "")]
