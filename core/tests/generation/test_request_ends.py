@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from core.tests.generation.conftest import NewLLM
@@ -10,6 +11,7 @@ from vllm.engine.llm_engine import LLMEngine
 from vllm.errors import InvalidRequestError
 from vllm.outputs import RequestOutput
 from vllm.sampling.logits_processors_interface import BatchUpdate, LogitsProcessor
+from vllm.sampling.rng import uniforms
 from vllm.sampling_params import BeamSearchParams, StructuredOutputsParams
 
 COUNT = "Count: 17 18 19"
@@ -62,6 +64,13 @@ def test_outputs_of_n_take_no_id_that_a_user_might_give(llm: LLM) -> None:
     last = finals(engine)
     assert [len(output.token_ids) for output in last["a"].outputs] == [12, 12]
     assert [len(last[request_id].outputs[0].token_ids) for request_id in ("0_a", "1_a", "a#0", "a.1")] == [3] * 4
+
+
+def test_no_output_of_n_draws_as_another_does_some_tokens_later(llm: LLM) -> None:
+    request = llm.llm_engine._inputs.process("a", COUNT, SamplingParams(n=8, seed=7))
+    positions = np.arange(40)
+    draws = [uniforms(np.full(40, child.seed, np.uint64), positions, 1)[:, 0] for child in request.children]
+    assert len(np.unique(np.round(np.concatenate(draws), 6))) > 310, "320 draws, all different but for chance"
 
 
 # -- ends ----------------------------------------------------------------------------------------------------------------------

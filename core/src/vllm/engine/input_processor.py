@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import time
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["InputProcessor", "ProcessedRequest"]
 
 _SEED_BITS = 63
-_GOLDEN = 0x9E3779B97F4A7C15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,8 +175,14 @@ def _engine_id(request_id: str, serial: int, index: int) -> str:
 
 
 def _child_seed(seed: int, index: int) -> int:
-    """Output 0 draws as a request with n=1 would; the others draw independently."""
-    return (seed + index * _GOLDEN) % (1 << _SEED_BITS)
+    """Output 0 draws as a request with n=1 would; the others draw independently.
+
+    A hash, no sum: positions are added to seeds too (`sampling.rng`), and one output would draw as another does some tokens later.
+    """
+    if not index:
+        return seed % (1 << _SEED_BITS)
+    digest = hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> (64 - _SEED_BITS)
 
 
 def _delivery(params: SamplingParams) -> Delivery:
