@@ -31,9 +31,7 @@ ROOMS = (
 
 TESTS = (
     "core/tests/config",
-    "core/tests/engine/test_kv_cache.py",
-    "core/tests/engine/test_scheduler_async.py",
-    "core/tests/engine/test_scheduler_plans.py",
+    "core/tests/engine",
     "core/tests/platforms",
     "core/tests/plugins",
     "core/tests/test_envs.py",
