@@ -56,6 +56,14 @@ def test_the_default_model_is_the_embedded_one_and_that_is_said(log: pytest.LogC
     assert any("the tiny one inside this package is used" in message for message in log.messages)
 
 
+def test_a_revision_of_a_folder_has_no_effect_and_that_is_said(
+    write_model: WriteModel, log: pytest.LogCaptureFixture
+) -> None:
+    folder = write_model()
+    _resolve(folder, revision="v1")
+    assert f"revision v1 has no effect on the model: {folder} is a folder and not a name." in log.messages
+
+
 def test_options_land_in_their_sections(write_model: WriteModel) -> None:
     config = _resolve(
         write_model(),

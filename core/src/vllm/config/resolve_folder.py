@@ -34,6 +34,8 @@ def resolve_folder(
     """
     path = Path(name).expanduser()
     if path.is_dir():
+        if revision is not None:
+            logger.warning("revision %s has no effect on the %s: %s is a folder and not a name.", revision, what, path)
         return path.resolve()
     if path.exists():
         raise _is_a_file(path, what)
