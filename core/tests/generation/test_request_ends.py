@@ -12,7 +12,7 @@ from vllm.errors import InvalidRequestError
 from vllm.outputs import RequestOutput
 from vllm.sampling.logits_processors_interface import BatchUpdate, LogitsProcessor
 from vllm.sampling.rng import uniforms
-from vllm.sampling_params import BeamSearchParams, StructuredOutputsParams
+from vllm.sampling_params import BeamSearchParams, RequestOutputKind, StructuredOutputsParams
 
 COUNT = "Count: 17 18 19"
 WORD = StructuredOutputsParams(regex="[a-z]{30}")
@@ -126,6 +126,32 @@ def test_min_tokens_holds_where_the_grammar_could_go_on(llm: LLM) -> None:
     params = SamplingParams(max_tokens=12, min_tokens=6, structured_outputs=many, logit_bias={eos: 100.0})
     (output,) = llm.generate(COUNT, params, use_tqdm=False)[0].outputs
     assert len(output.token_ids) == 7 and eos not in output.token_ids[:-1]
+
+
+@pytest.mark.parametrize("kind", list(RequestOutputKind))
+def test_a_tokenizer_that_fails_ends_one_request_alone(new_llm: NewLLM, kind: RequestOutputKind) -> None:
+    """Tokenizers of other people's making raise on tokens that they do not know."""
+    engine = new_llm().llm_engine
+    assert engine.tokenizer is not None
+    known = engine.tokenizer.token_text
+
+    def token_text(token_id: int) -> str:
+        if token_id == 700:
+            raise TypeError("no such token")
+        return known(token_id)
+
+    engine.tokenizer.token_text = token_text  # type: ignore[method-assign]
+    alone = engine.tokenizer.encode(COUNT)
+    engine.add_request("bad", COUNT, greedy(12, logprobs=0, logit_bias={700: 100.0}, output_kind=kind))
+    engine.add_request("good", alone, greedy(12, logprobs=0, output_kind=RequestOutputKind.DELTA))
+    outputs = []
+    while engine.has_unfinished_requests():
+        outputs += engine.step()
+    assert sum(len(o.outputs[0].token_ids) for o in outputs if o.request_id == "good") == 12
+    bad = [output for output in outputs if output.request_id == "bad"]
+    assert (bad[-1].finished, bad[-1].outputs[0].finish_reason) == (True, "error")
+    assert bad[-1].outputs[0].token_ids == [] and not bad[-1].outputs[0].logprobs
+    assert engine._core.stats().kv_cache_usage == 0.0 and engine.get_num_unfinished_requests() == 0
 
 
 # -- what is reported ------------------------------------------------------------------------------------------------------------

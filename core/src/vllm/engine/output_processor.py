@@ -10,6 +10,7 @@ import numpy as np
 
 from vllm.engine.request_state import ChildState, ParentState
 from vllm.errors import DuplicateRequestError
+from vllm.logger import init_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OutputProcessor", "StepReport"]
 
+logger = init_logger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepReport:
@@ -28,7 +31,7 @@ class StepReport:
 
     outputs: list[RequestOutput]
     stopped_request_ids: list[str]
-    """Engine ids that a stop string ended: the core must be told, it goes on generating otherwise."""
+    """Engine ids that a stop string, or a failing tokenizer, ended: the core must be told, it goes on generating otherwise."""
     finished: list[ParentState]
     """Requests whose times and counts are complete, for statistics."""
 
@@ -43,7 +46,7 @@ class OutputProcessor:
         self._children: dict[str, ChildState] = {}
         self._parents: dict[str, ParentState] = {}
         self._ending: dict[str, ParentState] = {}
-        """By engine id: outputs that a stop string ended here, of which the core has still to tell times and counts."""
+        """By engine id: outputs that were ended here, by a stop string mostly, of which the core has still to tell times and counts."""
 
     def add(self, request: ProcessedRequest) -> None:
         """Begin a request; raises DuplicateRequestError for an id that is alive."""
@@ -114,7 +117,7 @@ class OutputProcessor:
             if child.index == 0:
                 child.parent.num_cached_tokens = num_cached
             ended = ends.pop(request_id, None)
-            hit = child.append(token_ids[span.start : span.stop], _rows_in(tokens.logprobs, span), ended)
+            hit = _append(child, token_ids[span.start : span.stop], _rows_in(tokens.logprobs, span), ended)
             self._note(child, request_id, ended, changed)
             if hit and ended is None:
                 stopped.append(request_id)
@@ -132,7 +135,7 @@ class OutputProcessor:
                 parent.note_end(ended)
             return
         new_ids = ended.output_token_ids[len(child.token_ids) :].tolist()
-        child.append(new_ids, None if logprobs is None else (logprobs, range(len(logprobs.rows_R))), ended)
+        _append(child, new_ids, None if logprobs is None else (logprobs, range(len(logprobs.rows_R))), ended)
         self._note(child, ended.request_id, ended, changed)
 
     def _note(
@@ -155,6 +158,22 @@ class OutputProcessor:
             if parent.finished:
                 del self._parents[request_id]
         return outputs
+
+
+def _append(
+    child: ChildState,
+    token_ids: list[int],
+    logprobs: tuple[SampledLogprobs, Sequence[int]] | None,
+    ended: FinishedRequest | None,
+) -> bool:
+    """Have the child take its tokens; True if it has ended here. A tokenizer that fails on them ends this output alone."""
+    known_tokens = len(child.token_ids)
+    try:
+        return child.append(token_ids, logprobs, ended)
+    except Exception:  # tokenizers are the model's own, even its own code, and raise anything
+        logger.exception("Output %d of request %s ends: its tokens have no text", child.index, child.request_id)
+        child.fail(known_tokens)
+        return True
 
 
 def _rows_in(logprobs: SampledLogprobs | None, tokens: range) -> tuple[SampledLogprobs, Sequence[int]] | None:

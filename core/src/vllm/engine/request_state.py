@@ -60,6 +60,16 @@ class ChildState:
         if self._text is not None:
             self._text.finish()
 
+    def fail(self, known_tokens: int) -> None:
+        """No text can be made of the newest tokens: the output ends before them."""
+        self._cut_after(known_tokens)
+        self.finish_reason, self.stop_reason = FinishReason.ERROR, None
+
+    @property
+    def request_id(self) -> str:
+        """The user's."""
+        return self.parent.request.request_id
+
     def is_due(self, interval_tokens: int) -> bool:
         """Whether a stream has something to say: the first token at once, then every `interval_tokens`, and the end."""
         new_tokens = len(self.token_ids) - self._taken_tokens
