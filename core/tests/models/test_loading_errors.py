@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,6 +140,14 @@ def test_only_pickles(folder: Path) -> None:
     assert "holds no *.safetensors file. It holds weights as PyTorch pickle (.bin)." in text
     (folder / "pytorch_model.bin").unlink()
     assert "--load-format dummy" in _error(folder)
+
+
+def test_what_is_no_file_is_no_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    os.mkfifo(folder / "a.safetensors")
+    (folder / "b.safetensors").mkdir()
+    (folder / "c.safetensors").symlink_to("c.safetensors")
+    assert "holds no *.safetensors file" in _error(folder)
 
 
 def test_other_safetensors_beside_the_models_own_are_left_alone(folder: Path) -> None:
