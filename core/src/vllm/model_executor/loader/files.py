@@ -33,7 +33,8 @@ def weight_files(folder: Path) -> list[Path]:
         return _indexed_files(folder)
     if (folder / _SINGLE).is_file():
         return [folder / _SINGLE]
-    found = sorted(path for path in folder.glob("*.safetensors") if path.is_file())  # opening a pipe would wait for ever
+    # Files only: opening a pipe would wait for ever.
+    found = sorted(path for path in folder.glob("*.safetensors") if path.is_file())
     if not found:
         raise _no_safetensors(folder)
     return found
