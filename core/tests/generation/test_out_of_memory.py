@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from core.tests.generation.conftest import NewLLM
 from core.tests.generation.mixed_requests import essence, mixed_requests
 from vllm import LLM, SamplingParams
+from vllm.sampling.penalties import PenaltyTables
 
 TIGHT = {"worker_cls": "core.tests.generation.tight_worker.TightWorker"}
 
@@ -21,6 +23,24 @@ def test_steps_shrink_until_they_fit_and_outputs_stay_the_same(
     assert [essence(output) for output in found] == [essence(o) for o in llm.generate(prompts, params, use_tqdm=False)]
     assert tight.llm_engine._core.stats().num_preemptions > 0
     assert sum(output.metrics.num_preemptions for output in found if output.metrics) > 0
+
+
+def test_memory_that_runs_out_before_the_forward_loses_no_request(
+    new_llm: NewLLM, llm: LLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables grow when a request of a new kind arrives."""
+    grow, fails = PenaltyTables._grow, [True]
+
+    def grow_or_fail(tables: PenaltyTables) -> None:
+        if fails and fails.pop():
+            raise torch.OutOfMemoryError("the test's device is full")
+        grow(tables)
+
+    params = SamplingParams(temperature=0.0, max_tokens=8, frequency_penalty=0.5, ignore_eos=True)
+    (expected,) = llm.generate("Count: 1 2 3", params, use_tqdm=False)
+    monkeypatch.setattr(PenaltyTables, "_grow", grow_or_fail)
+    (found,) = new_llm(max_num_seqs=4).generate("Count: 1 2 3", params, use_tqdm=False)
+    assert not fails and found.outputs[0].token_ids == expected.outputs[0].token_ids
 
 
 def test_a_request_that_never_fits_ends_with_an_error_and_the_engine_goes_on(new_llm: NewLLM) -> None:

@@ -113,7 +113,11 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
     @torch.inference_mode()
     def prepare_inputs(self, plan: StepPlan) -> StepInputs:
         """Deltas into the state by slot; then everything by indexing with the rows' slots."""
-        self._apply(plan)
+        with memory_errors_explained(self.platform, f"preparing a step of {plan.total_tokens} tokens"):
+            self._apply(plan)
+            return self._inputs(plan)
+
+    def _inputs(self, plan: StepPlan) -> StepInputs:
         rows, builder = order_rows(plan), self.builder
         slots_T, position_T = builder.tokens(rows)
         num_padded = builder.padded_tokens(rows)
