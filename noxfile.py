@@ -52,6 +52,19 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def api(session: nox.Session) -> None:
+    """The plugin interface against core/plugin_api.lock; `-- --write` renews it, `-- --against core-v0.1.0` looks back."""
+    run(session, recipes.tools().python, "-m", "ci.plugin_api", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, warnings being errors; `-- serve` shows it while you write."""
+    command = session.posargs or ["build", "--strict", "--quiet", "--site-dir", ".nox/site"]
+    run(session, recipes.docs().script("mkdocs"), *command)
+
+
+@nox.session
 def ci(session: nox.Session) -> None:
     """The tests of CI's own modules, versions built in scratch clones included."""
     run(session, recipes.tools().python, "-m", "pytest", "ci/tests", *session.posargs)

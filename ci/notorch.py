@@ -17,6 +17,7 @@ PYTHONS = ("3.10", "3.12", "3.13")
 
 ROOMS = (
     "vllm.config",
+    "vllm.deprecation",
     "vllm.engine.kv_cache",
     "vllm.engine.scheduler",
     "vllm.envs",
@@ -34,6 +35,7 @@ TESTS = (
     "core/tests/engine",
     "core/tests/platforms",
     "core/tests/plugins",
+    "core/tests/test_deprecation.py",
     "core/tests/test_envs.py",
     "core/tests/test_errors.py",
     "core/tests/test_import.py",

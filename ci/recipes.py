@@ -8,7 +8,7 @@ from types import MappingProxyType
 from ci.environments import Environment, Recipe, ensure
 from ci.packages import CORE, PACKAGES, ROOT, package
 
-__all__ = ["MAIN_PYTHON", "ONE_THREAD", "source_path", "tools", "torch", "without_torch"]
+__all__ = ["MAIN_PYTHON", "ONE_THREAD", "docs", "source_path", "tools", "torch", "without_torch"]
 
 MAIN_PYTHON = "3.11"
 ONE_THREAD = MappingProxyType({"OMP_NUM_THREADS": "1"})
@@ -25,18 +25,19 @@ _LIGHT = (
     "prometheus-client",
     "typing-extensions",
 )
+_READING = ("import-linter", "griffelib")
 _BUILDING = ("build", "setuptools", "setuptools-scm", "towncrier")
 
 
 def tools() -> Environment:
     """Linters, builders and pytest; nothing of ours is installed."""
-    requirements = ("ruff", "import-linter", *_BUILDING, *_TESTING)
+    requirements = ("ruff", *_READING, *_BUILDING, *_TESTING)
     return ensure(ROOT / ".nox" / "tools", Recipe(python=MAIN_PYTHON, requirements=requirements))
 
 
 def torch() -> Environment:
     """Everything: core and all plugins editable, with torch, pytest and mypy."""
-    requirements = ("torch", "mypy", "types-PyYAML", "pytest-xdist", "nox", "import-linter", *_BUILDING, *_TESTING)
+    requirements = ("torch", "mypy", "types-PyYAML", "pytest-xdist", "nox", *_READING, *_BUILDING, *_TESTING)
     return ensure(ROOT / ".nox" / "torch", Recipe(python=MAIN_PYTHON, requirements=requirements, packages=PACKAGES))
 
 
@@ -44,6 +45,11 @@ def without_torch(python: str) -> Environment:
     """Core and cpu_ref bare, with those of their dependencies that are light; raises `InterpreterMissing`."""
     recipe = Recipe(python=python, requirements=(*_LIGHT, *_TESTING), packages=(CORE, package("cpu_ref")), bare=True)
     return ensure(ROOT / ".nox" / f"notorch-{python}", recipe)
+
+
+def docs() -> Environment:
+    """What builds the documentation; nothing of ours is installed."""
+    return ensure(ROOT / ".nox" / "docs", Recipe(python=MAIN_PYTHON, requirements=("mkdocs-material",)))
 
 
 def source_path() -> dict[str, str]:

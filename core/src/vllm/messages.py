@@ -24,11 +24,15 @@ Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 __all__ = [
+    "BoolArray",
     "Delivery",
     "EngineRequest",
     "EngineStepOutput",
     "FinishReason",
     "FinishedRequest",
+    "Float32Array",
+    "Int32Array",
+    "Int64Array",
     "NewSlot",
     "PromptLogprobs",
     "RequestTokens",
