@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.tests.settable_platform import SettablePlatform
+from vllm.config.engine_args import EngineArgs
+from vllm.config.resolve import create_engine_config
+from vllm.engine.input_processor import InputProcessor
 from vllm.errors import ConfigError, InvalidRequestError
+from vllm.platforms.capabilities import Capability, Feature
 from vllm.sampling.structured_output import (
     Bitmask,
     GrammarFactory,
@@ -20,7 +25,7 @@ from vllm.sampling.structured_output import (
     check_structured_outputs,
     words_per_row,
 )
-from vllm.sampling_params import StructuredOutputsParams
+from vllm.sampling_params import SamplingParams, StructuredOutputsParams
 from vllm.text.tokenizer import Tokenizer
 
 EOS, OTHER_EOS, PADDED_VOCAB = 3, 0, 2050
@@ -247,3 +252,22 @@ def test_a_tokenizer_larger_than_the_model_is_refused(tiny: Tokenizer) -> None:
 def test_a_model_without_eos_is_refused(tiny: Tokenizer) -> None:
     with pytest.raises(InvalidRequestError, match="need an EOS token"):
         GrammarFactory(tiny, vocab_size=2048, eos_token_ids=[]).new_state(StructuredOutputsParams(regex="a"))
+
+
+class NoGrammars(SettablePlatform):
+    """A platform that cannot mask its logits."""
+
+    def __init__(self) -> None:
+        super().__init__(capabilities={Feature.STRUCTURED_OUTPUT: Capability.unsupported("logits stay on the chip")})
+
+
+def test_a_platform_without_grammars_refuses_the_request_and_no_other(factory: GrammarFactory, tiny: Tokenizer) -> None:
+    config = create_engine_config(EngineArgs(), NoGrammars())
+    inputs = InputProcessor(config, tiny, factory)
+    wanted = SamplingParams(structured_outputs=StructuredOutputsParams(regex="a"))
+    with pytest.raises(
+        InvalidRequestError, match=r"platform settable .* unsupported \(logits stay on the chip\)"
+    ) as caught:
+        inputs.process("1", "x", wanted)
+    assert caught.value.parameter == "structured_outputs"
+    assert inputs.process("2", "x", SamplingParams()).children

@@ -13,6 +13,8 @@ import numpy as np
 from vllm.errors import InvalidRequestError
 from vllm.inputs import check_token_ids, parse_prompt
 from vllm.messages import Delivery, EngineRequest
+from vllm.platforms.capabilities import Feature
+from vllm.platforms.selection import load_platform
 from vllm.sampling.load_processors import load_logits_processors, validate_processor_params
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
@@ -46,6 +48,7 @@ class InputProcessor:
 
     def __init__(self, config: VllmConfig, tokenizer: Tokenizer | None, grammar_factory: GrammarFactory | None) -> None:
         self._config = config.model_config
+        self._platform = load_platform(config.platform)
         self._tokenizer = tokenizer
         self._grammars = grammar_factory
         self._processors = load_logits_processors(config.model_config.logits_processors)
@@ -110,6 +113,8 @@ class InputProcessor:
             )
         params = params.clone()
         params.verify()
+        if params.structured_outputs is not None:
+            self._require_grammars()
         params.check_against_model(
             vocab_size=self._config.vocab_size,
             max_model_len=self._config.max_model_len,
@@ -121,6 +126,16 @@ class InputProcessor:
             assert self._grammars is not None, "check_against_model refuses grammars without a tokenizer"
             self._grammars.new_state(params.structured_outputs)  # compiled once and kept: the core finds it ready
         return params
+
+    def _require_grammars(self) -> None:
+        """Refuse what the platform says it cannot do; before it is asked for, nothing is lost."""
+        capability = self._platform.capability(Feature.STRUCTURED_OUTPUT)
+        if not capability.is_usable:
+            raise InvalidRequestError(
+                f"structured_outputs is given, but the platform {self._platform.name} says of structured output: {capability}.",
+                parameter="structured_outputs",
+                remedy="leave it out, or choose another platform",
+            )
 
     def _bad_words(self, params: SamplingParams) -> tuple[tuple[int, ...], ...]:
         """Token sequences of the bad words, at the start of a text and after a space, since tokenizers tell them apart."""
