@@ -12,7 +12,7 @@ import torch
 from core.tests.models.checkpoints import FAMILIES, edit_config, random_texts
 from core.tests.models.running import PagedRun, load
 from vllm.model_executor.context import ModelContext
-from vllm.model_executor.layers import quantization
+from vllm.model_executor.layers import quantization_registry
 from vllm.model_executor.layers.linear import LinearLayer
 from vllm.model_executor.layers.quantization import (
     LinearMethod,
@@ -56,7 +56,7 @@ class TransposedConfig(QuantizationConfig):
 def registered() -> Iterator[None]:
     register_quantization_config("transposed")(TransposedConfig)
     yield
-    del quantization._METHODS["transposed"]
+    del quantization_registry._METHODS["transposed"]
 
 
 def test_a_method_from_outside(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def check_combinations(args: EngineArgs, config: VllmConfig, platform: Platform)
     """Refuse what no platform of this release can do, and parallelism that does not fit model or machine."""
     _check_parallel_kinds(config.parallel_config)
     _check_tensor_parallel(config, platform)
-    _check_quantization(config)
+    _check_quantization(config, platform)
     if args.skip_tokenizer_init and args.chat_template is not None:
         raise ConfigError(
             "skip_tokenizer_init (--skip-tokenizer-init) and chat_template (--chat-template) contradict each other."
@@ -94,18 +94,29 @@ def _sizes_that_work(heads: int, kv_heads: int) -> str:
 # ---- the model
 
 
-def _check_quantization(config: VllmConfig) -> None:
+def _check_quantization(config: VllmConfig, platform: Platform) -> None:
+    """Plugins register methods; the core has none of its own yet."""
+    from vllm.model_executor.layers.quantization_registry import known_quantizations
+
     stated = config.model_config.hf_config.get("quantization_config") or {}
     method = config.model_config.quantization or stated.get("quant_method")
     if method is None:
         return
-    source = (
-        "quantization (--quantization) asks for"
-        if config.model_config.quantization
-        else "the checkpoint is quantised with"
-    )
+    known, asked = known_quantizations(), config.model_config.quantization is not None
+    if method in known:
+        option = f"--quantization {method}" if asked else f"the checkpoint's quantization_config ({method})"
+        require(Feature.QUANTIZATION, platform.capability(Feature.QUANTIZATION), platform=platform.name, option=option)
+        return
+    source = "quantization (--quantization) asks for" if asked else "the checkpoint is quantised with"
     raise ConfigError(
-        f"{source} {method}, but this release has no quantised weights.", remedy="use a checkpoint in 16 or 32 bits"
+        f"{source} {method}, but this release has no quantised weights"
+        + (
+            f", and plugins have registered only {', '.join(known)}."
+            if known
+            else ", and no plugin has registered any."
+        ),
+        remedy="use a checkpoint in 16 or 32 bits, or install the plugin that knows the method (see VLLM_PLUGINS)",
+        candidates=near_names(method, known),
     )
 
 

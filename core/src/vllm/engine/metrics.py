@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import prometheus_client as prom
 
+from vllm.engine.stat_loggers import StatLoggers, load_stat_loggers
 from vllm.logger import init_logger
 from vllm.platforms.selection import load_platform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from vllm.config import VllmConfig
     from vllm.engine.request_state import ParentState
@@ -86,6 +87,7 @@ class EngineMetrics:
         self.registry = prom.CollectorRegistry()
         self._labels = {"model_name": config.model_config.served_model_name, "engine": "0"}
         self._line = _StatisticsLine(config)
+        self._loggers = StatLoggers(config, load_stat_loggers())
         self._last: SchedulerStats | None = None
         self._gauges = {name: self._make(prom.Gauge, name, text) for name, text in _GAUGES.items()}
         self._counters = {name: self._make(prom.Counter, name, text) for name, text in _COUNTERS.items()}
@@ -97,7 +99,7 @@ class EngineMetrics:
             "vllm:request_success", "Requests that ended.", [*self._labels, "finished_reason"], registry=self.registry
         )
 
-    def after_step(self, stats: SchedulerStats, finished: Iterable[ParentState]) -> None:
+    def after_step(self, stats: SchedulerStats, finished: Sequence[ParentState]) -> None:
         """Take one step's numbers, and the requests that ended in it."""
         for name in _GAUGES:
             self._gauges[name].set(getattr(stats, _FIELD_OF.get(name, name)))
@@ -107,7 +109,9 @@ class EngineMetrics:
         self._last = stats
         for request in finished:
             self._observe(request)
-        self._line.maybe_log(stats)
+        self._loggers.record(stats, finished)
+        if self._line.maybe_log(stats):
+            self._loggers.log()
 
     def snapshot(self) -> list[Metric]:
         """Every metric as a plain value."""
@@ -207,11 +211,11 @@ class _StatisticsLine:
         self._since_s = time.monotonic()
         self._then: SchedulerStats | None = None
 
-    def maybe_log(self, stats: SchedulerStats) -> None:
-        """Log if the interval is over."""
+    def maybe_log(self, stats: SchedulerStats) -> bool:
+        """Log if the interval is over; gives whether it was."""
         now_s = time.monotonic()
         if now_s - self._since_s < self._interval_s:
-            return
+            return False
         passed_s, then = now_s - self._since_s, self._then
         prompt_tokens = stats.prompt_tokens - (then.prompt_tokens if then else 0)
         generation_tokens = stats.generation_tokens - (then.generation_tokens if then else 0)
@@ -228,3 +232,4 @@ class _StatisticsLine:
             100 * hit_rate,
         )
         self._since_s, self._then = now_s, stats
+        return True

@@ -7,12 +7,12 @@ A quantisation method is registered with `@register_quantization_config("name")`
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vllm.errors import ConfigError, near_names
+from vllm.model_executor.layers.quantization_registry import quantization_config, register_quantization_config
 from vllm.model_executor.layers.weights import Placement, Share
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ __all__ = [
     "linear_method",
     "register_quantization_config",
 ]
-
-_METHODS: dict[str, type[QuantizationConfig]] = {}
-ConfigT = TypeVar("ConfigT", bound="type[QuantizationConfig]")
 
 
 class LinearMethod(abc.ABC):
@@ -59,16 +56,6 @@ class QuantizationConfig(abc.ABC):
         """For one layer; None = this layer is not quantised."""
 
 
-def register_quantization_config(name: str) -> Callable[[ConfigT], ConfigT]:
-    """Class decorator: this QuantizationConfig serves the method `name`; a later registration replaces an earlier one."""
-
-    def register(cls: ConfigT) -> ConfigT:
-        _METHODS[name] = cls
-        return cls
-
-    return register
-
-
 def linear_method(ctx: ModelContext, layer_name: str) -> LinearMethod:
     """The method for one layer of the model that is being built.
 
@@ -79,19 +66,7 @@ def linear_method(ctx: ModelContext, layer_name: str) -> LinearMethod:
     name = ctx.config.model_config.quantization or settings.get("quant_method")
     if name is None:
         return UnquantizedLinear(ctx)
-    if name not in _METHODS:
-        raise _unknown_method(str(name))
-    return _METHODS[name].from_config(settings).linear_method(ctx, layer_name) or UnquantizedLinear(ctx)
-
-
-def _unknown_method(name: str) -> ConfigError:
-    known = ", ".join(sorted(_METHODS)) or "none"
-    return ConfigError(
-        f"The model is to be quantised by the method {name!r}, which is not known. Known: {known}.",
-        cause="the checkpoint's quantization_config or --quantization names it",
-        remedy="use a checkpoint without quantisation, or register the method with @register_quantization_config in a plugin",
-        candidates=near_names(name, _METHODS),
-    )
+    return quantization_config(str(name)).from_config(settings).linear_method(ctx, layer_name) or UnquantizedLinear(ctx)
 
 
 class UnquantizedLinear(LinearMethod):
