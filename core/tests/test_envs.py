@@ -105,3 +105,22 @@ def test_complaints_name_misspelt_and_gone_variables_and_leave_plugins_alone() -
         "The environment variable VLLM_PLUGIN is not known and has no effect. Did you mean VLLM_PLUGINS?",
         "The environment variable VLLM_USE_V1 is no longer read: there is only one engine; unset it.",
     )
+
+
+def test_variables_without_effect_are_said_to_be_so() -> None:
+    (said,) = envs.complaints({"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "VLLM_PLUGINS": ""})
+    assert said == (
+        "The environment variable VLLM_ENABLE_V1_MULTIPROCESSING has no effect in this release: "
+        "the engine core always runs in the caller's process."
+    )
+    assert envs.complaints({"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_HOST_IP": ""}) == ()
+
+
+def test_every_variable_is_read_somewhere_or_said_to_have_no_effect() -> None:
+    source = Path(envs.__file__).parent
+    texts = [path.read_text() for path in source.rglob("*.py") if path != Path(envs.__file__)]
+    for name in (variable.name for variable in envs.TABLE):
+        is_read = name == "VLLM_CPU_KVCACHE_SPACE" or any(
+            f"envs.{name}" in text for text in texts
+        )  # that one: by plugins
+        assert is_read != (name in envs._NO_EFFECT_YET), name

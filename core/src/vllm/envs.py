@@ -184,7 +184,14 @@ _BY_NAME: Mapping[str, Variable] = {variable.name: variable for variable in TABL
 _GONE: Mapping[str, str] = {
     "VLLM_USE_V1": "there is only one engine; unset it",
     "VLLM_ATTENTION_BACKEND": "use --attention-backend",
-    "VLLM_TORCH_PROFILER_DIR": "use --profiler-config",
+    "VLLM_TORCH_PROFILER_DIR": "this release has no profiler; unset it",
+}
+
+_NO_EFFECT_YET: Mapping[str, str] = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "the engine core always runs in the caller's process",
+    "VLLM_CACHE_ROOT": "nothing is cached on disk",
+    "VLLM_CONFIG_ROOT": "no settings of the user are read",
+    "VLLM_HOST_IP": "all ranks are on one machine",
 }
 
 
@@ -204,13 +211,17 @@ def is_set(name: str) -> bool:
 
 
 def complaints(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """One sentence for each VLLM_ variable that is misspelt or no longer read. Others belong to plugins: no word."""
+    """One sentence for each VLLM_ variable that is misspelt, or not read (any more, or yet). Others belong to plugins: no word."""
     given = os.environ if environ is None else environ
-    unknown = sorted(name for name in given if name.startswith("VLLM_") and name not in _BY_NAME)
-    return tuple(sentence for name in unknown if (sentence := _complaint(name)))
+    ours = sorted(name for name in given if name.startswith("VLLM_"))
+    return tuple(sentence for name in ours if (sentence := _complaint(name, given[name])))
 
 
-def _complaint(name: str) -> str | None:
+def _complaint(name: str, text: str) -> str | None:
+    if name in _NO_EFFECT_YET and text not in ("", "0"):
+        return f"The environment variable {name} has no effect in this release: {_NO_EFFECT_YET[name]}."
+    if name in _BY_NAME:
+        return None
     if name in _GONE:
         return f"The environment variable {name} is no longer read: {_GONE[name]}."
     near = near_names(name, _BY_NAME, limit=1, cutoff=0.88)
