@@ -64,6 +64,16 @@ def test_a_revision_of_a_folder_has_no_effect_and_that_is_said(
     assert f"revision v1 has no effect on the model: {folder} is a folder and not a name." in log.messages
 
 
+def test_overrides_of_the_generation_config_count_or_are_said_to_have_no_effect(
+    write_model: WriteModel, log: pytest.LogCaptureFixture
+) -> None:
+    folder = write_model(generation_config={"eos_token_id": 9})
+    config = _resolve(folder, override_generation_config={"eos_token_id": [5, 6], "temprature": 1})
+    assert config.model_config.eos_token_ids[:2] == (5, 6)
+    assert 9 not in config.model_config.eos_token_ids
+    assert any(said.startswith("temprature in --override-generation-config has no effect") for said in log.messages)
+
+
 def test_options_land_in_their_sections(write_model: WriteModel) -> None:
     config = _resolve(
         write_model(),

@@ -28,6 +28,11 @@ __all__ = ["resolve_model"]
 
 logger = init_logger(__name__)
 
+_GENERATION_KEYS = (
+    "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens", "eos_token_id",
+)  # fmt: skip
+"""What is read of a generation config: `LLM.get_default_sampling_params`, and the ids that end a text."""
+
 
 def resolve_model(args: EngineArgs, platform: Platform) -> ModelConfig:
     """The model's section. `max_model_len` is the user's or the checkpoint's; the platform's own limit comes later."""
@@ -35,6 +40,7 @@ def resolve_model(args: EngineArgs, platform: Platform) -> ModelConfig:
     hf_config = load_hf_config(folder, args.hf_overrides)
     architecture = ModelRegistry.first_supported(hf_config["architectures"])
     logger.info("Resolved architecture: %s", architecture)
+    generation_config = _generation_config(args, folder)
     name, *aliases = args.served_model_name or (args.model or folder.name,)
     return ModelConfig(
         model=str(folder),
@@ -55,8 +61,8 @@ def resolve_model(args: EngineArgs, platform: Platform) -> ModelConfig:
         enforce_eager=args.enforce_eager,
         max_logprobs=args.max_logprobs,
         logprobs_mode=args.logprobs_mode,
-        generation_config=_generation_config(args, folder),
-        eos_token_ids=eos_token_ids(hf_config, load_generation_config(folder)),
+        generation_config=generation_config,
+        eos_token_ids=eos_token_ids(hf_config, {**load_generation_config(folder), **generation_config}),
         chat_template=_chat_template(args.chat_template),
         logits_processors=args.logits_processors or (),
         enable_sleep_mode=args.enable_sleep_mode,
@@ -116,7 +122,10 @@ def _generation_config(args: EngineArgs, folder: Path) -> dict[str, Any]:
         read = load_generation_config(folder)
     else:
         read = load_generation_config(resolve_folder(args.generation_config, what="generation config"))
-    return {**read, **(args.override_generation_config or {})}
+    overrides = args.override_generation_config or {}
+    for key in sorted(overrides.keys() - _GENERATION_KEYS):
+        logger.warning("%s in --override-generation-config has no effect; known: %s.", key, ", ".join(_GENERATION_KEYS))
+    return {**read, **overrides}
 
 
 def _chat_template(given: str | None) -> str | None:
