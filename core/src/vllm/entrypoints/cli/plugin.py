@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from vllm.entrypoints.cli import plugin_doctor, plugin_new
+from vllm.entrypoints.cli import plugin_doctor, plugin_new, plugin_test
 
 if TYPE_CHECKING:
     from vllm.platforms.listing import PluginReport, PluginRow
@@ -20,7 +20,7 @@ _COLUMNS = ("NAME", "DISTRIBUTION", "VERSION", "CORE RANGE", "STATUS")
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `vllm plugin` with its actions; what an action needs is imported when it runs."""
-    what = "list, examine or write plugins"
+    what = "list, examine, write or test plugins"
     parser = subparsers.add_parser("plugin", help=what, description=what[0].upper() + what[1:] + ".")
     actions = parser.add_subparsers(dest="plugin_command", metavar="ACTION", required=True)
     what = "list the installed plugins: version, core range, usable here or why not"
@@ -29,6 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     listing.set_defaults(run=run)
     plugin_doctor.add_parser(actions)
     plugin_new.add_parser(actions)
+    plugin_test.add_parser(actions)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,0 +1,121 @@
+"""Owns the kit under pytest: one class whose test methods are the laws, sealed against taking any of them away.
+
+    class TestMychip(PlatformConformance):
+        platform = "mychip"
+
+An excused law is a skip that names the reason. Everything else that keeps a law from running is an error when the class is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from vllm.errors import ConfigError
+from vllm.testing.catalogue import all_laws
+from vllm.testing.law import Law
+from vllm.testing.report import Outcome, Status
+from vllm.testing.runner import check_law
+from vllm.testing.target import find_platform
+from vllm.testing.tolerances import TOLERANCES
+from vllm.testing.workplace import Workplace
+
+__all__ = ["PlatformConformance"]
+
+_FORBIDDEN_MARKS = frozenset({"skip", "skipif", "xfail"})
+
+
+def _test_of(law: Law) -> Callable[..., None]:
+    """The test method of one law."""
+
+    def test_all(
+        self: PlatformConformance, workplace: Workplace, record_property: Callable[[str, object], None]
+    ) -> None:
+        del self
+        _report(check_law(law, workplace, None), record_property)
+
+    def test_dtype(
+        self: PlatformConformance, workplace: Workplace, dtype: str, record_property: Callable[[str, object], None]
+    ) -> None:
+        del self
+        if dtype not in workplace.platform.supported_dtypes():
+            pytest.skip(f"excused: {workplace.platform.name} does not name {dtype} in supported_dtypes()")
+        _report(check_law(law, workplace, dtype), record_property)
+
+    test = pytest.mark.parametrize("dtype", TOLERANCES, scope="class")(test_dtype) if law.per_dtype else test_all
+    test.__name__ = f"test_{law.area}_{law.name}"
+    test.__doc__ = law.sentence
+    return test
+
+
+def _report(outcome: Outcome, record_property: Callable[[str, object], None]) -> None:
+    """The outcome as pytest's; the measured error goes into JUnit reports."""
+    worst = outcome.worst
+    if worst is not None:
+        record_property("error", worst.error)
+        record_property("limit", worst.limit)
+    if outcome.status is Status.EXCUSED:
+        pytest.skip(f"excused: {outcome.detail}")
+    if outcome.status is not Status.PASSED:
+        pytest.fail(f"{outcome.law}: {outcome.sentence}\n{outcome.detail}", pytrace=False)
+
+
+_LAWS: Mapping[str, Callable[..., None]] = MappingProxyType({test.__name__: test for test in map(_test_of, all_laws())})
+
+
+class _Sealed(type):
+    """Refuses, when a class is made and ever after, what would take a law away or weaken it."""
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
+        if bases:
+            for attribute, value in namespace.items():
+                _refuse(name, attribute, value)
+            if not isinstance(namespace.get("platform"), str):
+                raise ConfigError(
+                    f"{name} names no platform.", remedy='write platform = "name of the entry point" in the class'
+                )
+        return super().__new__(mcs, name, bases, namespace)
+
+    def __setattr__(cls, attribute: str, value: Any) -> None:
+        _refuse(cls.__name__, attribute, value)
+        super().__setattr__(attribute, value)
+
+    def __delattr__(cls, attribute: str) -> None:
+        _refuse(cls.__name__, attribute, None)
+        super().__delattr__(attribute)
+
+
+def _refuse(cls_name: str, attribute: str, value: Any) -> None:
+    if attribute in _LAWS or attribute in ("workplace", "__getattribute__"):
+        raise ConfigError(
+            f"{cls_name} replaces or removes {attribute}, which is the conformance kit's.",
+            cause="a platform that cannot keep a law",
+            remedy="decline the feature, with the reason, in Platform.capabilities(): the laws that need it are excused then",
+        )
+    marks = value if isinstance(value, list) else [value]
+    weakening = [mark.name for mark in marks if attribute == "pytestmark" and mark.name in _FORBIDDEN_MARKS]
+    if weakening:
+        raise ConfigError(
+            f"{cls_name} is marked {', '.join(weakening)}, which takes every law away.",
+            remedy="decline features, with the reason, in Platform.capabilities()",
+        )
+
+
+class PlatformConformance(metaclass=_Sealed):
+    """Subclass it with `platform`, an entry-point name or a dotted path; add tests of your own under other names."""
+
+    platform: str
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def workplace(cls) -> Iterator[Workplace]:
+        """Raises NoPlatformError where the platform is not usable: a test run without the device is no proof."""
+        with Workplace(find_platform(cls.platform)) as workplace:
+            yield workplace
+
+
+for _name, _test in _LAWS.items():
+    type.__setattr__(PlatformConformance, _name, _test)

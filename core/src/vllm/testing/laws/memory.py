@@ -1,0 +1,155 @@
+"""Laws of memory: numbers in bytes, allocations that are seen, and a KV cache that costs what its accounting says."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from vllm.executor.worker_factory import create_worker
+from vllm.testing.bench import Bench
+from vllm.testing.engines import engine_config, open_engine
+from vllm.testing.law import law
+from vllm.worker.worker_base import WorkerBase
+
+MIB = 2**20
+LEAST_TOTAL_BYTES, MOST_TOTAL_BYTES = 64 * MIB, 64 * 2**40
+"""A device has more than 64 MiB and less than 64 TiB: what says otherwise counts in other units."""
+PROBE_BYTES = 256 * MIB
+ATTEMPTS = 4
+"""Other programs allocate too: the best attempt counts."""
+
+
+@law(per_dtype=False)
+def memory_info_is_plausible(bench: Bench) -> None:
+    """memory_info gives (free, total) in bytes, 0 < free <= total, of a plausible size."""
+    free, total = bench.platform.memory_info()
+    for name, value in (("free", free), ("total", total)):
+        bench.holds(type(value) is int, f"memory_info(): {name} is {value!r}, no int")
+    bench.holds(0 < free <= total, f"memory_info() says {free} bytes are free of {total}")
+    plausible = LEAST_TOTAL_BYTES <= total <= MOST_TOTAL_BYTES
+    bench.holds(plausible, f"memory_info() says the device has {total} bytes in total: is that another unit?")
+
+
+@law(per_dtype=False)
+def an_allocation_is_seen(bench: Bench) -> None:
+    """Allocating 256 MiB takes about as much from memory_info's free bytes, or adds it to peak_memory_bytes where that can tell."""
+    errors = []
+    for _ in range(ATTEMPTS):
+        errors.append(_allocation_error(bench))
+        if errors[-1] <= 0.25:
+            break
+    hint = "memory_info (or peak_memory_bytes) counts other memory, or in other units"
+    bench.within("size of a 256 MiB tensor as the platform sees it, relative", min(errors), 0.5, hint)
+
+
+def _allocation_error(bench: Bench) -> float:
+    """|seen - allocated| / allocated."""
+    platform, device = bench.platform, bench.device
+    platform.synchronize()
+    platform.empty_cache()
+    platform.reset_peak_memory()
+    free_before, peak_before = platform.memory_info()[0], platform.peak_memory_bytes()
+    tensor = torch.ones(PROBE_BYTES // 4, dtype=torch.float32, device=device)
+    platform.synchronize()
+    free_after, peak_after = platform.memory_info()[0], platform.peak_memory_bytes()
+    del tensor
+    if peak_before is not None and peak_after is not None:
+        return abs(peak_after - peak_before - PROBE_BYTES) / PROBE_BYTES
+    return abs(free_before - free_after - PROBE_BYTES) / PROBE_BYTES
+
+
+@law(per_dtype=False)
+def the_peak_is_a_peak(bench: Bench) -> None:
+    """peak_memory_bytes, where the device can tell, keeps the most since reset_peak_memory; None always means None."""
+    platform = bench.platform
+    platform.reset_peak_memory()
+    base = platform.peak_memory_bytes()
+    tensor = torch.ones(16 * MIB, dtype=torch.float32, device=bench.device)
+    platform.synchronize()
+    del tensor
+    peak = platform.peak_memory_bytes()
+    bench.equal("peak_memory_bytes() is None", peak is None, base is None)
+    if base is None or peak is None:
+        return
+    bench.within("the peak of 64 MiB that are freed again, relative", abs(peak - base - 64 * MIB) / (64 * MIB), 0.25)
+    platform.empty_cache()
+    platform.reset_peak_memory()
+    after = platform.peak_memory_bytes()
+    bench.holds(after is not None and after < peak, f"the peak is still {after} bytes after reset_peak_memory()")
+
+
+@law(per_dtype=False)
+def default_cache_size(bench: Bench) -> None:
+    """default_kv_cache_bytes takes some or all of what is available, never more."""
+    config = bench.workplace.config()
+    for available in (0, 64 * MIB, 2**30, 2**34):
+        taken = bench.platform.default_kv_cache_bytes(config, available)
+        bench.holds(
+            type(taken) is int and 0 <= taken <= available,
+            f"default_kv_cache_bytes of {available} available bytes is {taken!r}",
+        )
+
+
+@law()
+def kv_cache_costs_what_it_says(bench: Bench) -> None:
+    """blocks × bytes_per_block of every layer is what the backend's cache tensors take."""
+    config = engine_config(bench.workplace, dtype=bench.dtype_name, max_num_seqs=2, max_num_batched_tokens=64)
+    _ = bench.device
+    worker = create_worker(config, rank=0, local_rank=0, init_method="")
+    try:
+        worker.init_device()
+        worker.load_model()
+        groups = worker.kv_cache_groups()
+    finally:
+        worker.shutdown()
+    backend = bench.workplace.backend(bench.dtype_name)
+    bench.equal(
+        "block size of the cache", {group.spec.block_size for group in groups}, {config.cache_config.block_size}
+    )
+    for group in groups:
+        spec = group.spec
+        itemsize = getattr(torch, spec.dtype).itemsize
+        for blocks in (1, 2, 7, 64):
+            shapes = backend.kv_cache_shapes(blocks, spec.block_size, spec.num_kv_heads, spec.head_size)
+            allocated = sum(math.prod(shape) for shape in shapes) * itemsize
+            what = f"bytes of {blocks} blocks of {spec.block_size} tokens, {spec.num_kv_heads} heads of {spec.head_size} in {spec.dtype}"
+            bench.equal(what, allocated, blocks * spec.bytes_per_block)
+            least = 2 * blocks * spec.block_size * spec.num_kv_heads * spec.head_size * itemsize
+            bench.holds(allocated >= least, f"{what}: {allocated}, but keys and values need {least}")
+        bench.equal(
+            "bytes per block of the group", group.bytes_per_block, spec.bytes_per_block * len(group.layer_names)
+        )
+
+
+@law(per_dtype=False)
+def the_cache_keeps_to_its_budget(bench: Bench) -> None:
+    """An engine given N bytes for its KV cache allocates as many blocks as N pays for, and no more."""
+    budget = 24 * MIB
+    options = {"dtype": bench.dtype_name, "max_num_seqs": 2, "max_num_batched_tokens": 64, "enforce_eager": True}
+    with open_engine(bench.workplace, kv_cache_memory_bytes=budget, **options) as engine:
+        config = engine.config
+        (groups,) = engine.call(WorkerBase.kv_cache_groups)
+    per_block = sum(group.bytes_per_block for group in groups)
+    blocks = config.cache_config.num_blocks or 0
+    bench.holds(
+        blocks * per_block <= budget < (blocks + 1) * per_block,
+        f"{blocks} blocks of {per_block} bytes take {blocks * per_block} of {budget} bytes",
+    )
+
+
+@law(per_dtype=False)
+def profiling_finds_what_is_left(bench: Bench) -> None:
+    """determine_available_memory leaves alone what memory_utilization does not grant."""
+    config = engine_config(
+        bench.workplace, dtype=bench.dtype_name, max_num_seqs=2, max_num_batched_tokens=64, gpu_memory_utilization=0.5
+    )
+    worker = create_worker(config, rank=0, local_rank=0, init_method="")
+    try:
+        worker.init_device()
+        worker.load_model()
+        available = worker.determine_available_memory()
+    finally:
+        worker.shutdown()
+    _, total = bench.platform.memory_info()
+    bench.holds(available <= total * 0.5, f"{available} bytes are available of {total} at a utilisation of 0.5")

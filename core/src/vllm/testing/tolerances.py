@@ -1,0 +1,36 @@
+"""Owns every tolerance of the kit: one table, by dtype. A law's error is reported against its limit even where it holds.
+
+Sixteen bits: a few units in the last place of values near one, as implementations that accumulate in fp32 leave them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+__all__ = ["TOLERANCES", "Tolerance"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tolerance:
+    """Limits of one dtype."""
+
+    attention: float
+    """Of attention outputs, absolute; the oracle is fp32 on the same rounded inputs, whose outputs are near one."""
+    op: float
+    """Of an op's outputs, relative to max(1, |expected|)."""
+    logprob: float
+    """Of log-probabilities of the embedded model under teacher forcing, natural logarithm. Where tokens need not be equal, they must
+    agree wherever the margin of the two best exceeds twice this."""
+    tokens_are_equal: bool
+    """Whether greedy and seeded tokens of the embedded model must be equal everywhere."""
+
+
+TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
+    {
+        "float32": Tolerance(attention=1e-5, op=1e-5, logprob=1e-4, tokens_are_equal=True),
+        "bfloat16": Tolerance(attention=2e-2, op=1.6e-2, logprob=0.25, tokens_are_equal=False),
+        "float16": Tolerance(attention=3e-3, op=2e-3, logprob=0.05, tokens_are_equal=False),
+    }
+)
