@@ -9,6 +9,7 @@ from vllm.engine.core import EngineCore
 from vllm.engine.input_processor import InputProcessor
 from vllm.engine.metrics import EngineMetrics
 from vllm.engine.output_processor import OutputProcessor
+from vllm.engine.stat_loggers import load_stat_loggers
 from vllm.messages import FinishReason
 from vllm.plugins import load_general_plugins
 from vllm.sampling.structured_output import GrammarFactory
@@ -40,12 +41,14 @@ class LLMEngine:
         """Load the tokenizer and start the engine; blocks until it can take requests."""
         self.tokenizer = _tokenizer(config)
         grammars = _grammar_factory(config, self.tokenizer)
+        log_stats = config.observability_config.log_stats
+        stat_loggers = load_stat_loggers() if log_stats else {}  # before the weights: they may be broken
         self._core = EngineCore(config, grammars)
         self._finalizer = weakref.finalize(self, self._core.shutdown)
         self.config = config = self._core.config  # complete: the core has sized the cache
         self._inputs = InputProcessor(config, self.tokenizer, grammars)
         self._outputs = OutputProcessor(self.tokenizer, stream_interval_tokens=config.scheduler_config.stream_interval)
-        self._metrics = EngineMetrics(config) if config.observability_config.log_stats else None
+        self._metrics = EngineMetrics(config, stat_loggers) if log_stats else None
 
     @classmethod
     def from_engine_args(cls, engine_args: EngineArgs) -> LLMEngine:

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import prometheus_client as prom
 
-from vllm.engine.stat_loggers import StatLoggers, load_stat_loggers
+from vllm.engine.stat_loggers import StatLoggers
 from vllm.logger import init_logger
 from vllm.platforms.selection import load_platform
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from vllm.config import VllmConfig
     from vllm.engine.request_state import ParentState
     from vllm.engine.scheduler.interface import SchedulerStats
+    from vllm.engine.stat_logger import StatLoggerBase
 
 __all__ = ["Counter", "EngineMetrics", "Gauge", "Histogram", "Metric"]
 
@@ -83,11 +84,12 @@ class Histogram(Metric):
 class EngineMetrics:
     """One engine's metrics, in a registry of its own."""
 
-    def __init__(self, config: VllmConfig) -> None:
+    def __init__(self, config: VllmConfig, stat_loggers: Mapping[str, type[StatLoggerBase]]) -> None:
+        """`stat_loggers`: classes of plugins by name, which get the same numbers."""
         self.registry = prom.CollectorRegistry()
         self._labels = {"model_name": config.model_config.served_model_name, "engine": "0"}
         self._line = _StatisticsLine(config)
-        self._loggers = StatLoggers(config, load_stat_loggers())
+        self._loggers = StatLoggers(config, stat_loggers)
         self._last: SchedulerStats | None = None
         self._gauges = {name: self._make(prom.Gauge, name, text) for name, text in _GAUGES.items()}
         self._counters = {name: self._make(prom.Counter, name, text) for name, text in _COUNTERS.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vllm.engine.stat_logger import FinishedRequestStats, StatLoggerBase
@@ -33,7 +33,7 @@ def load_stat_loggers() -> dict[str, type[StatLoggerBase]]:
 class StatLoggers:
     """Every logger of one engine. Costs nothing where there is none."""
 
-    def __init__(self, config: VllmConfig, classes: dict[str, type[StatLoggerBase]]) -> None:
+    def __init__(self, config: VllmConfig, classes: Mapping[str, type[StatLoggerBase]]) -> None:
         self._loggers = {name: cls(config) for name, cls in classes.items()}
 
     def record(self, stats: SchedulerStats, finished: Sequence[ParentState]) -> None:

@@ -1,0 +1,64 @@
+"""Custom logits processors: classes or dotted paths in `logits_processors`, or the entry-point group `vllm.logits_processors`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from core.tests.extension_points.engines import PROMPTS, example_engine, generated, plain_tokens
+from vllm import SamplingParams
+from vllm.config import VllmConfig
+from vllm.errors import InvalidRequestError
+from vllm.sampling.logits_processors_interface import BatchUpdate, LogitsProcessor
+
+
+class Banned(LogitsProcessor):
+    """`extra_args={"ban": id}`: this request never gives that token."""
+
+    @classmethod
+    def validate_params(cls, sampling_params: SamplingParams) -> None:
+        if not isinstance((sampling_params.extra_args or {}).get("ban", 0), int):
+            raise ValueError("ban must be a token id")
+
+    def __init__(self, vllm_config: VllmConfig, device: torch.device, is_pin_memory: bool) -> None:
+        self._ban_of_row: dict[int, int] = {}
+
+    def is_argmax_invariant(self) -> bool:
+        return False
+
+    def update_state(self, batch_update: BatchUpdate | None) -> None:
+        if batch_update is None:
+            return
+        for row in batch_update.removed:
+            self._ban_of_row.pop(row, None)
+        for row, params, _, _ in batch_update.added:
+            self._ban_of_row.pop(row, None)
+            if params.extra_args and "ban" in params.extra_args:
+                self._ban_of_row[row] = params.extra_args["ban"]
+        for a, b, _ in batch_update.moved:
+            moved = {b: self._ban_of_row.pop(a, None), a: self._ban_of_row.pop(b, None)}
+            self._ban_of_row |= {row: ban for row, ban in moved.items() if ban is not None}
+
+    def apply(self, logits: torch.Tensor) -> torch.Tensor:
+        for row, token in self._ban_of_row.items():
+            logits[row, token] = float("-inf")
+        return logits
+
+
+@pytest.mark.parametrize("given", [Banned, f"{__name__}:Banned"], ids=["class", "path"])
+def test_a_banned_token_does_not_come(given: Any) -> None:
+    likely = plain_tokens()[0][0]
+    with example_engine(logits_processors=[given]) as engine:
+        assert generated(engine) == plain_tokens(), "requests that ask for nothing are untouched"
+        params = SamplingParams(temperature=0.0, max_tokens=12, ignore_eos=True, extra_args={"ban": likely})
+        (tokens,) = generated(engine, PROMPTS[:1], params)
+    assert len(tokens) == 12
+    assert likely not in tokens
+
+
+def test_the_processor_refuses_a_request_before_it_runs() -> None:
+    refused = pytest.raises(InvalidRequestError, match="Banned refuses the request: ban must be a token id")
+    with example_engine(logits_processors=[Banned]) as engine, refused:
+        engine.add_request("x", "hello", SamplingParams(extra_args={"ban": "the"}))
