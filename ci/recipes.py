@@ -13,7 +13,7 @@ __all__ = ["MAIN_PYTHON", "ONE_THREAD", "docs", "source_path", "tools", "torch",
 MAIN_PYTHON = "3.11"
 ONE_THREAD = MappingProxyType({"OMP_NUM_THREADS": "1"})
 
-_TESTING = ("pytest", "pytest-timeout", "hypothesis")
+_TESTING = ("pytest", "pytest-timeout", "hypothesis", "xxhash")
 _LIGHT = (
     "numpy",
     "msgspec",
@@ -49,7 +49,7 @@ def without_torch(python: str) -> Environment:
 
 def docs() -> Environment:
     """What builds the documentation; nothing of ours is installed."""
-    return ensure(ROOT / ".nox" / "docs", Recipe(python=MAIN_PYTHON, requirements=("mkdocs-material",)))
+    return ensure(ROOT / ".nox" / "docs", Recipe(python=MAIN_PYTHON, requirements=("zensical",)))
 
 
 def source_path() -> dict[str, str]:

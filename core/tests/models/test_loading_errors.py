@@ -58,6 +58,14 @@ def test_quantised_weights_without_a_method(folder: Path, dtype: torch.dtype, na
     assert f"is stored as {name}; the model needs float32" in _error(folder)
 
 
+def test_weights_that_float16_cannot_hold(folder: Path) -> None:
+    _edit(folder, lambda tensors: tensors.update({UP: torch.full((96, 64), 1e20)}))
+    with pytest.raises(ModelLoadError, match=r"holds 1e\+20, which float16 cannot .*") as refused:
+        build_model(make_context(folder, dtype="float16"))
+    assert UP in str(refused.value) and "--dtype bfloat16" in str(refused.value)
+    build_model(make_context(folder, dtype="bfloat16"))
+
+
 def test_a_missing_tensor_and_the_near_one(folder: Path) -> None:
     _edit(folder, lambda tensors: tensors.update({UP.replace("up_", "upp_"): tensors.pop(UP)}))
     text = _error(folder)

@@ -179,6 +179,18 @@ def test_a_plugin_that_hangs_costs_its_time_limit_only(site: PluginSite) -> None
     assert said.endswith("tell its author, or give it longer with VLLM_PLUGIN_PROBE_TIMEOUT_S.")
 
 
+def test_a_plugin_that_is_long_in_being_imported_is_named_while_it_is(site: PluginSite) -> None:
+    """The import waits until the warning about it is out, so it is the warning that lets the process go on."""
+    site.add_platform("healthy")
+    site.env["VLLM_PLUGIN_PROBE_TIMEOUT_S"] = "0.2"
+    wait = "import threading, logging\nsaid = threading.Event()\nclass H(logging.Handler):\n    def emit(self, record): said.set()\n"
+    wait += "logging.getLogger('vllm').addHandler(H(logging.WARNING))\nassert said.wait(30)\n"
+    site.add_plugin("slow", wait + "def register(): return None")
+    (warning,) = (line for line in messages(site.run(RESOLVE).stderr) if "keeps everything waiting" in line)
+    assert "The plugin slow" in warning and "importing it takes more than 0.2 s, and is at " in warning
+    assert warning.endswith("VLLM_PLUGINS without slow leaves it out.")
+
+
 def test_all_hostile_plugins_together_leave_the_healthy_one(site: PluginSite) -> None:
     site.add_platform("healthy")
     for number, (source, _) in enumerate(HOSTILE.values()):

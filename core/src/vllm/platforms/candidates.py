@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from vllm import envs
 from vllm.errors import PluginError, Unavailable, in_a_sentence
+from vllm.logger import init_logger
 from vllm.plugins.discovery import Plugin
 from vllm.plugins.dotted import load_dotted
 from vllm.plugins.loading import import_plugin
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from vllm.platforms.interface import Platform
 
 __all__ = ["Unusable", "Usable", "ask", "asking", "refuse_while_asking"]
+
+logger = init_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,10 +63,12 @@ def ask(plugin: Plugin, *, on_imported: Callable[[], None] = lambda: None) -> Us
         return Unusable(plugin=plugin, reason=f"{why}.", remedy=f"add {plugin.name} to VLLM_PLUGINS")
     try:
         with asking(plugin.name):
-            register = _import_register(plugin)
+            with _said_if_slow(plugin, "importing it"):
+                register = _import_register(plugin)
             on_imported()
             path = _registered_path(register, plugin)
-            return Usable(plugin=plugin, path=path, platform_cls=_checked_cls(plugin, path))
+            with _said_if_slow(plugin, f"importing {path}"):
+                return Usable(plugin=plugin, path=path, platform_cls=_checked_cls(plugin, path))
     except Unavailable as unavailable:
         return Unusable(
             plugin=plugin,
@@ -194,6 +199,37 @@ def _call_in_time(register: Callable[[], object], plugin: Plugin) -> object:
     return answers[0]
 
 
+@contextmanager
+def _said_if_slow(plugin: Plugin, activity: str) -> Iterator[None]:
+    """An import cannot be broken off, nor moved to another thread (module locks), but a user who waits is told for whom."""
+    asking_thread = threading.get_ident()
+
+    def say() -> None:
+        logger.warning(
+            "The plugin %s keeps everything waiting: %s takes more than %g s%s. VLLM_PLUGINS without %s leaves it out.",
+            plugin,
+            activity,
+            envs.VLLM_PLUGIN_PROBE_TIMEOUT_S,
+            _where(asking_thread),
+            plugin.name,
+        )
+
+    timer = threading.Timer(envs.VLLM_PLUGIN_PROBE_TIMEOUT_S, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _where(thread_id: int) -> str:
+    """Where a thread stands now, as a clause."""
+    frame = sys._current_frames().get(thread_id)
+    stuck = traceback.extract_stack(frame)[-1] if frame else None
+    return f", and is at {stuck.filename}:{stuck.lineno} in {stuck.name}()" if stuck else ""
+
+
 def _raise_as_answer(error: BaseException, plugin: Plugin) -> NoReturn:
     if isinstance(error, Unavailable):
         raise error
@@ -203,9 +239,7 @@ def _raise_as_answer(error: BaseException, plugin: Plugin) -> NoReturn:
 
 
 def _still_running(thread: threading.Thread, plugin: Plugin) -> PluginError:
-    frame = sys._current_frames().get(thread.ident or 0)
-    stuck = traceback.extract_stack(frame)[-1] if frame else None
-    where = f", and is at {stuck.filename}:{stuck.lineno} in {stuck.name}()" if stuck else ""
+    where = _where(thread.ident or 0)
     return PluginError(
         f"Its register() has not returned after {envs.VLLM_PLUGIN_PROBE_TIMEOUT_S:g} s{where}.",
         remedy=f"{_tell_author(plugin)}, or give it longer with VLLM_PLUGIN_PROBE_TIMEOUT_S",

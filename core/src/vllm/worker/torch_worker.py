@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vllm.distributed.parallel_state import join_tensor_parallel
+from vllm.logger import init_logger
 from vllm.platforms.selection import load_platform
 from vllm.plugins.dotted import load_subclass
 from vllm.worker import kv_cache_memory
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from vllm.worker.kv_cache_spec import KVCacheConfig, KVCacheGroup
 
 __all__ = ["TorchWorker"]
+
+logger = init_logger(__name__)
 
 
 class TorchWorker(WorkerBase):
@@ -38,6 +41,7 @@ class TorchWorker(WorkerBase):
         self.device = self._choose_device()
         self.platform.set_device(self.device)
         self.platform.random_seed(self.config.model_config.seed)
+        logger.info("Worker %d runs on %s (%s)", self.rank, self.device, self.platform.get_device_name(self.local_rank))
         self.tp = self._join_ranks()
         self.runner = self._create_runner()
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 from vllm.errors import ModelLoadError
@@ -26,7 +27,8 @@ def load_checkpoint(model: CausalLM, folder: str | Path, *, use_tqdm: bool = Fal
     """Fill every parameter of `model` from the *.safetensors files of `folder`, each exactly once.
 
     Raises:
-        ModelLoadError: files missing or broken, or tensors that do not fit the model; then no parameter was touched.
+        ModelLoadError: files missing or broken, or tensors that do not fit the model (then no parameter was touched); or values
+            that the dtype cannot hold.
     """
     with _opened(weight_files(Path(folder))) as files:
         steps = plan_copies(model, {path: _headers(content) for path, content in files.items()})
@@ -72,3 +74,15 @@ def _copy(content: Any, path: Path, step: CopyStep) -> None:
         what = f"{path}: reading the tensor {step.name} failed: {error}."
         raise ModelLoadError(what, cause="a damaged file", remedy="fetch the file again") from error
     step.placement.target.copy_(stretch)
+    _check_narrowed(step.name, path, stretch, step.placement.target)
+
+
+def _check_narrowed(name: str, path: Path, stretch: torch.Tensor, target: torch.Tensor) -> None:
+    """float16 has the smallest range of all dtypes: a weight that does not fit becomes infinite, and every output NaN."""
+    if target.dtype is not torch.float16 or stretch.dtype is torch.float16 or bool(target.isfinite().all()):
+        return
+    raise ModelLoadError(
+        f"The tensor {name} in {path} holds {float(stretch.abs().max()):g}, which float16 cannot (largest: 65504).",
+        cause=f"the checkpoint was made for {str(stretch.dtype)[6:]}",
+        remedy="--dtype bfloat16 or float32",
+    )
