@@ -15,7 +15,7 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from ci import environments, notorch, recipes, wheels
+from ci import environments, notorch, recipes, tutorial, wheels
 from ci.packages import PLUGINS, package
 
 nox.options.default_venv_backend = "none"
@@ -60,8 +60,7 @@ def api(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The documentation, warnings being errors; `-- serve` shows it while you write."""
-    command = session.posargs or ["build", "--strict", "--quiet", "--site-dir", ".nox/site"]
-    run(session, recipes.docs().script("mkdocs"), *command)
+    run(session, recipes.docs().script("zensical"), *(session.posargs or ["build", "--strict", "--clean"]))
 
 
 @nox.session
@@ -94,6 +93,12 @@ def plugin(session: nox.Session, name: str) -> None:
     """One plugin's tests against the core of the tree."""
     tests = f"{package(name).folder}/tests"
     run(session, recipes.torch().python, "-m", "pytest", tests, *session.posargs, env=recipes.ONE_THREAD)
+
+
+@nox.session(name="tutorial")
+def tutorial_as_written(session: nox.Session) -> None:
+    """The commands of docs/your-chip-in-an-hour.md, in order, from wheels, in an empty folder."""
+    tutorial.check(recipes.tools(), Path(".nox/tutorial").resolve())
 
 
 @nox.session(name="wheels")

@@ -20,10 +20,8 @@ class Change:
     what: str
     is_breaking: bool
 
-    @property
-    def is_new_duty(self) -> bool:
-        """Every subclass must now define it."""
-        return self.item.is_abstract and self.is_breaking
+    is_new_duty: bool = False
+    """Every subclass must define it from now on."""
 
     def __str__(self) -> str:
         return f"{self.item.path}: {self.what}"
@@ -32,13 +30,18 @@ class Change:
 def compare(before: Sequence[Item], after: Sequence[Item]) -> list[Change]:
     """What is gone, what changed, what is new; members of a class that is itself gone or new are not told one by one."""
     old, new = _by_path(before), _by_path(after)
-    gone = [item for item in before if item.path not in new and (item.owner is None or item.parent in new)]
-    come = [item for item in after if item.path not in old and (item.owner is None or item.parent in old)]
+    gone = [item for item in before if item.path not in new and _is_told(item, new)]
+    come = [item for item in after if item.path not in old and _is_told(item, old)]
     return [
         *(_removal(item, come, new) for item in gone),
-        *(change for item in before if item.path in new for change in _changes(item, new[item.path], old)),
+        *(change for item in before if item.path in new for change in _changes(item, new[item.path], old, new)),
         *(_addition(item, old) for item in come),
     ]
+
+
+def _is_told(item: Item, others: Mapping[str, Item]) -> bool:
+    """Whether its class is a class in the other state too: else the class's own line says it all."""
+    return item.owner is None or (item.parent in others and others[item.parent].kind is Kind.CLASS)
 
 
 def _by_path(items: Iterable[Item]) -> dict[str, Item]:
@@ -67,7 +70,7 @@ def _inherited(item: Item, new: Mapping[str, Item]) -> Item | None:
 def _addition(item: Item, old: Mapping[str, Item]) -> Change:
     owner = old.get(item.parent)
     if owner is not None and item.is_abstract:
-        return Change(item=item, what="is a new mandatory method", is_breaking=True)
+        return Change(item=item, what="is a new mandatory method", is_breaking=True, is_new_duty=True)
     if owner is not None and _must_be_given(item, owner):
         return Change(item=item, what="is a new field without a default", is_breaking=True)
     return Change(item=item, what="is new", is_breaking=False)
@@ -79,11 +82,17 @@ def _must_be_given(item: Item, owner: Item) -> bool:
     return item.kind is Kind.FIELD and declared and " = " not in item.text
 
 
-def _changes(before: Item, after: Item, old: Mapping[str, Item]) -> Iterator[Change]:
-    if before == after:
-        return
+def _changes(before: Item, after: Item, old: Mapping[str, Item], new: Mapping[str, Item]) -> Iterator[Change]:
+    if before == after or _definition(before, old).line == _definition(after, new).line:
+        return  # the same, perhaps defined elsewhere now and still found here
+    duty = after.is_abstract and not before.is_abstract
     for found in _differences(before, after, old):
-        yield Change(item=after, what=found.what, is_breaking=found.is_breaking)
+        yield Change(item=after, what=found.what, is_breaking=found.is_breaking, is_new_duty=duty)
+
+
+def _definition(item: Item, items: Mapping[str, Item]) -> Item:
+    """What an export leads to; any other item itself."""
+    return items.get(item.text.removeprefix(" = "), item) if item.kind is Kind.EXPORT else item
 
 
 def _differences(before: Item, after: Item, old: Mapping[str, Item]) -> Iterator[Difference]:

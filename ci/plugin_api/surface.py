@@ -18,12 +18,15 @@ SURFACE = (
     "vllm.executor.base",
     "vllm.engine.scheduler.interface",
     "vllm.sampling.logits_processors_interface",
+    "vllm.engine.stat_logger",
+    "vllm.model_executor.layers.quantization",
     # what it builds on
     "vllm.worker.torch_worker",
     "vllm.worker.torch_model_runner",
     "vllm.distributed.device_communicators.torch_communicator",
     "vllm.model_executor.custom_op",
     "vllm.model_executor.context",
+    "vllm.model_executor.models.registry",
     "vllm.model_executor.ops.activation",
     "vllm.model_executor.ops.linear",
     "vllm.model_executor.ops.norm",
@@ -42,6 +45,9 @@ SURFACE = (
     # how it is found, and what it raises
     "vllm.plugins",
     "vllm.plugins.groups",
+    "vllm.plugins.probes",
     "vllm.errors",
     "vllm.deprecation",
+    # how it is tested
+    "vllm.testing",
 )

@@ -200,7 +200,7 @@ class _Finder:
         for node in ast.walk(self._source.tree):
             if isinstance(node, ast.ImportFrom):
                 for each in node.names:
-                    if canonical(f"{node.module}.{each.name}") == path:
+                    if path in (name := f"{node.module}.{each.name}", canonical(name)):
                         yield self._use(each, f"imports {each.name}")
             elif isinstance(node, ast.Attribute) and self._names.path(node) == path:
                 yield self._use(node, f"uses {node.attr}")

@@ -111,6 +111,21 @@ def test_a_member_that_moved_to_a_base_class_is_still_there() -> None:
     }
 
 
+def test_what_moved_and_is_still_found_under_its_name_did_not_change() -> None:
+    before = parse(f"module m{CONTRACT}")
+    after = [*parse("module m\nexport Contract = other.Contract"), *parse(f"module other{CONTRACT}")]
+    found = [change for change in compare(before, after) if change.item.name == "Contract"]
+    assert [(str(change), change.is_breaking) for change in found] == [("other.Contract: is new", False)]
+    assert not any(change.item.owner for change in compare(before, after))
+
+
+def test_a_new_duty_is_told_from_a_changed_signature() -> None:
+    (changed,) = changes("must(rows: int)", "must(rows: str)")
+    (added,) = changes("    property size", "    abstract def more() -> int\n    property size")
+    (promoted,) = changes("    def may", "    abstract def may")
+    assert [each.is_new_duty for each in (changed, added, promoted)] == [False, True, True]
+
+
 def test_one_method_may_break_in_several_ways() -> None:
     found = changes("must(rows: int) -> str", "must(*, lines: int) -> bytes")
     assert all(change.is_breaking for change in found)
