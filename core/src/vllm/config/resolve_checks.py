@@ -156,6 +156,8 @@ def _wanted(args: EngineArgs, config: VllmConfig) -> dict[Feature, str]:
         Feature.QUANTIZED_KV_CACHE: args.kv_cache_dtype.startswith("fp8") and f"--kv-cache-dtype {args.kv_cache_dtype}",
         Feature.GRAPH_CAPTURE: config.compilation_config.capture_sizes and "--cudagraph-capture-sizes",
         Feature.SLIDING_WINDOW: _slides(config) and f"the model ({config.model_config.architecture})",
+        Feature.LOGITS_SOFT_CAP: config.model_config.hf_config.get("attn_logit_softcapping")
+        and f"the model ({config.model_config.architecture})",
         Feature.MIXTURE_OF_EXPERTS: _has_experts(config) and f"the model ({config.model_config.architecture})",
     }
     return {feature: what for feature, what in asked.items() if isinstance(what, str)}

@@ -25,6 +25,7 @@ class Feature(Enum):
     GRAPH_CAPTURE = "graph_capture"
     ASYNC_SCHEDULING = "async_scheduling"
     SLIDING_WINDOW = "sliding_window"
+    LOGITS_SOFT_CAP = "logits_soft_cap"
     STRUCTURED_OUTPUT = "structured_output"
     CUSTOM_LOGITS_PROCESSORS = "custom_logits_processors"
     SPECULATIVE_DECODING = "speculative_decoding"

@@ -21,6 +21,8 @@ from vllm.plugins.selection import unknown_names
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
+    from vllm.platforms.interface import Platform
+
 __all__ = ["Checkup", "PluginCheckup", "examine"]
 
 
@@ -75,11 +77,21 @@ def _checkup(row: PluginRow, answer: Usable | Unusable | None) -> PluginCheckup:
     findings: Mapping[str, str] = answer.probes if isinstance(answer, Unusable) else {}
     if isinstance(answer, Usable):
         try:
-            findings = {key: str(value) for key, value in answer.platform_cls().doctor().items()}
+            findings = {**_visible_devices(answer.platform_cls), **_own_findings(answer.platform_cls)}
         except Exception as error:  # noqa: BLE001 - a plugin's own code may raise anything; it becomes a trouble
             trouble.append(f"{row.name}: its doctor() raised {in_a_sentence(error)}")
     trace = answer.trace if isinstance(answer, Unusable) else None
     return PluginCheckup(row=row, findings=dict(findings), trace=trace, troubles=tuple(trouble))
+
+
+def _own_findings(platform_cls: type[Platform]) -> dict[str, str]:
+    return {key: str(value) for key, value in platform_cls().doctor().items()}
+
+
+def _visible_devices(platform_cls: type[Platform]) -> dict[str, str]:
+    """The variable that limits the devices, for vendors that have one."""
+    name = platform_cls.device_control_env_var
+    return {} if name is None else {f"environment variable {name}": os.environ.get(name) or "not set: all devices"}
 
 
 # ---- the environment

@@ -69,6 +69,8 @@ class Story:
     sequences: list[GrowingText] = field(default_factory=list)
     outputs: list[torch.Tensor] = field(default_factory=list)
     """Of every step, real tokens only, in batch order, on the host."""
+    between: Callable[[Any, int], None] | None = None
+    """Called with each step's metadata and number of tokens, before and after this layer's turn: other layers."""
 
     def __post_init__(self) -> None:
         self.backend: AttentionBackend[Any] = self.bench.workplace.backend(self.bench.dtype_name)
@@ -78,9 +80,9 @@ class Story:
         self.forward: Callable[..., torch.Tensor] = self.backend.forward
         self._values = torch.Generator().manual_seed(self.values_seed)
         shapes = self.backend.kv_cache_shapes(NUM_BLOCKS, self.block_size, self.spec.num_kv_heads, self.spec.head_size)
-        self.kv_cache = tuple(
-            torch.full(shape, SHOUT, dtype=self.bench.dtype, device=self.bench.device) for shape in shapes
-        )
+        self._shapes = shapes
+        self.kv_cache = self._new_cache()
+        self._last: tuple[torch.Tensor, torch.Tensor] | None = None
 
     # -- telling ----------------------------------------------------------------------------------------------------------------
 
@@ -110,6 +112,22 @@ class Story:
         batch = self._batch(rows, contexts, step.padding)
         found_THD = self._forward(batch, q_THD, k_TKD, v_TKD)
         self._compare(rows, contexts, q_THD, found_THD)
+
+    def another_layer(self, spec: AttentionSpec) -> Callable[[Any, int], None]:
+        """A layer with the same shapes and a cache of its own, for `between`."""
+        cache, values = self._new_cache(), torch.Generator().manual_seed(99)
+
+        def run(metadata: Any, tokens: int) -> None:
+            heads = (spec.num_heads, spec.num_kv_heads, spec.num_kv_heads)
+            parts = (torch.randn(tokens, count, spec.head_size, generator=values) for count in heads)
+            q_THD, k_TKD, v_TKD = (part.to(device=self.bench.device, dtype=self.bench.dtype) for part in parts)
+            self.backend.forward(q_THD, k_TKD, v_TKD, cache, metadata, spec)
+
+        return run
+
+    def _new_cache(self) -> tuple[torch.Tensor, ...]:
+        dtype, device = self.bench.dtype, self.bench.device
+        return tuple(torch.full(shape, SHOUT, dtype=dtype, device=device) for shape in self._shapes)
 
     # -- one step ---------------------------------------------------------------------------------------------------------------
 
@@ -190,12 +208,26 @@ class Story:
             metadata = self.backend.build_metadata(batch)
             for array in (batch.query_start_N1, batch.seq_lens_N, batch.block_table_NB, batch.slot_mapping_T):
                 array.fill(1)  # the runner overwrites them: a backend that kept a view sees it here
+            if self.between is not None:
+                self.between(metadata, len(q_THD))
             out_THD = self.forward(q_THD, k_TKD, v_TKD, self.kv_cache, metadata, self.spec)
+            if self.between is not None:
+                self.between(metadata, len(q_THD))
             self.bench.platform.synchronize()
+        self._check_ownership(out_THD)
         self.bench.equal("dtype of the output", out_THD.dtype, q_THD.dtype)
         self.bench.equal("shape of the output", tuple(out_THD.shape), tuple(q_THD.shape))
         self.bench.holds(bool(out_THD.isfinite().all()), "the output holds values that are not finite")
         return out_THD.cpu().float()
+
+    def _check_ownership(self, out_THD: torch.Tensor) -> None:
+        """The caller owns what it got: a later call must not write into it."""
+        if self._last is not None:
+            kept = torch.equal(*self._last)
+            self.bench.holds(
+                kept, "the output of the last step has changed: the backend gave a buffer that it uses again"
+            )
+        self._last = out_THD, out_THD.clone()
 
     def _compare(
         self,
@@ -209,6 +241,7 @@ class Story:
             row = self.sequences[number]
             expected_CHD = attend(q_THD[start : start + count], row.k_SKD, row.v_SKD, self.spec)
             what = f"sequence {number}, {count} new after {context}"
-            self.bench.close(what, found_THD[start : start + count], expected_CHD, self.bench.tolerance.attention)
+            found_CHD = found_THD[start : start + count]
+            self.bench.close(what, found_CHD, expected_CHD, self.bench.tolerance.attention, relative=True)
             start += count
         self.outputs.append(found_THD[:start])

@@ -9,6 +9,8 @@ from vllm.plugins.groups import PLATFORM
 
 __all__ = ["find_platform"]
 
+_ASKED = "The platform asked for is"
+
 
 def find_platform(name: str) -> str:
     """The dotted path of the Platform class that the plugin `name` registers; a dotted path is given back as it is.
@@ -19,4 +21,5 @@ def find_platform(name: str) -> str:
     if "." in name:
         return name
     installed = tuple(plugin for plugin in installed_plugins() if plugin.group == PLATFORM)
-    return choose([ask(plugin) for plugin in named(installed, name)], wanted=name).path
+    meant = named(installed, name, asked_by=_ASKED)
+    return choose([ask(plugin) for plugin in meant], wanted=name, asked_by=_ASKED).path

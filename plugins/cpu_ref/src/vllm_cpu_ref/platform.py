@@ -58,7 +58,7 @@ class CpuRefPlatform(Platform):
         """What is left out here counts as absent, with a sentence that the user sees; so say why."""
         full = (
             *(Feature.CHUNKED_PREFILL, Feature.PREFIX_CACHING, Feature.TENSOR_PARALLEL, Feature.SLIDING_WINDOW),
-            *(Feature.STRUCTURED_OUTPUT, Feature.CUSTOM_LOGITS_PROCESSORS),
+            *(Feature.LOGITS_SOFT_CAP, Feature.STRUCTURED_OUTPUT, Feature.CUSTOM_LOGITS_PROCESSORS),
         )
         missing = {
             Feature.GRAPH_CAPTURE: Capability.unsupported("a CPU has no launch cost that a recorded graph would save"),

@@ -97,7 +97,7 @@ def block_permutations(bench: Bench) -> None:
         _tell_mixed(story)
         told.append(torch.cat(story.outputs))
     for other in told[1:]:
-        bench.close("the same story in other blocks", other, told[0], bench.tolerance.attention)
+        bench.close("the same story in other blocks", other, told[0], bench.tolerance.attention, relative=True)
 
 
 @law()
@@ -151,12 +151,30 @@ def sliding_window(bench: Bench) -> None:
         _tell_mixed(_story(bench, _spec(bench, sliding_window=window)))
 
 
-@law()
+@law(Feature.LOGITS_SOFT_CAP)
 def soft_cap(bench: Bench) -> None:
     """With a soft cap c, scores become c tanh(score / c) before the mask."""
-    if not type(bench.workplace.backend(bench.dtype_name)).supports_logits_soft_cap:
-        return
     _tell_mixed(_story(bench, _spec(bench, logits_soft_cap=0.7)))
+
+
+@law()
+def layers_share_metadata(bench: Bench) -> None:
+    """One bundle of metadata serves all layers of a step, each with its own cache and window: nothing of one gets into another."""
+    story = _story(bench)
+    other = _spec(bench, scale=1.0)
+    if bench.platform.capability(Feature.SLIDING_WINDOW).is_usable:
+        other = replace(other, sliding_window=3)
+    story.between = story.another_layer(other)
+    _tell_mixed(story)
+
+
+@law()
+def many_rows(bench: Bench) -> None:
+    """Steps of many rows, all lengths at once."""
+    story = _story(bench)
+    rows = story.prefill(*(1 + (7 * i) % (story.block_size + 9) for i in range(40)))
+    story.decode(rows)
+    story.decode(rows[::2])
 
 
 @law(quick=False)
@@ -179,7 +197,7 @@ def decodes_go_on(bench: Bench) -> None:
             rows = [*rows[1:], *story.prefill(count)]
 
 
-@law(quick=False)
+@law(quick=False, per_dtype=False)
 def traces_whole(bench: Bench) -> None:
     """`forward` is traced with the model: torch.compile(fullgraph=True) finds no Python state and no value of a tensor in it."""
     story = _story(bench)
