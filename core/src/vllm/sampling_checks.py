@@ -96,11 +96,18 @@ def string_list(name: str, value: Any) -> list[str]:
     return result
 
 
+MAX_BIAS = 1e9
+"""Far beyond any logit, and within float32 after every other rule."""
+
+
 def logit_bias_map(name: str, value: Any) -> dict[int, float]:
     """Token id → bias. Keys may be numbers or their decimal text (as JSON objects have them)."""
     if not isinstance(value, Mapping):
         reject(name, value, "must be a mapping from token id to bias")
-    return {_bias_key(name, key): number(f"{name}[{key}]", bias) for key, bias in value.items()}
+    return {
+        _bias_key(name, key): number(f"{name}[{key}]", bias, low=-MAX_BIAS, high=MAX_BIAS)
+        for key, bias in value.items()
+    }
 
 
 def _bias_key(name: str, key: Any) -> int:

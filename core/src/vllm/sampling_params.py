@@ -145,7 +145,7 @@ class SamplingParams:
     frequency_penalty: float = 0.0
     """In [-2, 2]; subtracted once per occurrence in the output."""
     repetition_penalty: float = 1.0
-    """> 0; logits of tokens in the prompt or the output are divided (or, if negative, multiplied) by it."""
+    """In [1e-6, 1e6]; logits of tokens in the prompt or the output are divided (or, if negative, multiplied) by it."""
     temperature: float = 1.0
     """In [0, 2]; below 1e-5 the most likely token is taken."""
     top_p: float = 1.0

@@ -15,6 +15,8 @@ __all__ = ["ALL_LOGPROBS", "GREEDY_BELOW_TEMPERATURE", "MAX_TEMPERATURE", "check
 GREEDY_BELOW_TEMPERATURE = 1e-5
 MAX_TEMPERATURE = 2.0
 MAX_PENALTY = 2.0
+MAX_FACTOR = 1e6
+"""Of repetition_penalty, up and down: beyond it logits leave the range of float32."""
 SEED_RANGE = (-(2**63), 2**63 - 1)
 ALL_LOGPROBS = -1
 """Value of `logprobs` and `prompt_logprobs` that asks for the whole vocabulary, as vLLM's users write it."""
@@ -36,7 +38,7 @@ def _verify_numbers(p: SamplingParams) -> None:
     p.min_p = check.number("min_p", p.min_p, low=0.0, high=1.0)
     p.presence_penalty = check.number("presence_penalty", p.presence_penalty, low=-MAX_PENALTY, high=MAX_PENALTY)
     p.frequency_penalty = check.number("frequency_penalty", p.frequency_penalty, low=-MAX_PENALTY, high=MAX_PENALTY)
-    p.repetition_penalty = check.number("repetition_penalty", p.repetition_penalty, low=0.0, low_excluded=True)
+    p.repetition_penalty = check.number("repetition_penalty", p.repetition_penalty, low=1 / MAX_FACTOR, high=MAX_FACTOR)
 
 
 def _verify_choices(p: SamplingParams) -> None:

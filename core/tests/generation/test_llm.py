@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 from transformers import AutoTokenizer
 
 from core.tests.generation.conftest import NewLLM
@@ -12,6 +13,7 @@ from vllm import LLM, SamplingParams, TokensPrompt
 from vllm.errors import ConfigError, DuplicateRequestError, InvalidRequestError
 from vllm.outputs import FlatLogprobs
 from vllm.sampling_params import BeamSearchParams, RequestOutputKind, StructuredOutputsParams
+from vllm.worker.torch_worker import TorchWorker
 
 COUNT = "Count: 17 18 19"
 GREEDY = SamplingParams(temperature=0.0, max_tokens=24)
@@ -260,6 +262,42 @@ def test_abort_frees_everything(llm: LLM) -> None:
         assert engine.step() == []
     assert engine.get_num_unfinished_requests() == 0
     assert engine._core.stats().kv_cache_usage == 0.0
+
+
+def test_aborted_requests_are_counted(new_llm: NewLLM) -> None:
+    engine = new_llm(disable_log_stats=False).llm_engine
+    engine.add_request("gone", COUNT, SamplingParams(max_tokens=100, ignore_eos=True, n=2))
+    engine.step()
+    engine.abort_request("gone")
+    while engine.has_unfinished_requests():
+        assert engine.step() == []
+    ended = {m.labels["finished_reason"]: m.value for m in engine.get_metrics() if m.name == "vllm:request_success"}
+    assert ended == {"abort": 2}
+
+
+def test_what_another_request_left_in_the_cache_reaches_nobody(new_llm: NewLLM) -> None:
+    """Blocks are recycled: a request that overflowed leaves NaN behind, and a masked NaN is still NaN."""
+    llm = new_llm(max_num_batched_tokens=16, max_num_seqs=8)
+    prompts = [f"Count: {n} {n + 1} {n + 2}" for n in range(17, 25)]
+    wanted = [o.outputs[0].text for o in llm.generate(prompts, GREEDY, use_tqdm=False)]
+    llm.reset_prefix_cache()
+    llm.collective_rpc(fill_caches, args=(float("nan"),))
+    assert [o.outputs[0].text for o in llm.generate(prompts, GREEDY, use_tqdm=False)] == wanted
+    assert all(text.startswith(" ") for text in wanted)
+
+
+@torch.inference_mode()
+def fill_caches(worker: TorchWorker, value: float) -> None:
+    for tensor in (tensor for kv_cache in worker.runner.kv_caches for tensor in kv_cache):
+        tensor.fill_(value)
+
+
+def test_only_the_first_end_token_is_silent(new_llm: NewLLM) -> None:
+    """Models with several end tokens: `stop_reason` tells which of the further ones it was."""
+    llm = new_llm(override_generation_config={"eos_token_id": [3, 77]})
+    for token, reason in ((3, None), (77, 77)):
+        (output,) = llm.generate(COUNT, SamplingParams(max_tokens=4, logit_bias={token: 100.0}), use_tqdm=False)
+        assert (output.outputs[0].finish_reason, output.outputs[0].stop_reason) == ("stop", reason)
 
 
 def test_generate_refuses_the_whole_call_and_leaves_nothing_behind(llm: LLM) -> None:

@@ -145,6 +145,12 @@ class InputProcessor:
         sequences = [tuple(self._tokenizer.encode(text, add_special_tokens=False)) for text in texts]
         return tuple(dict.fromkeys(sequence for sequence in sequences if sequence))
 
+    def _silent_eos(self) -> tuple[int, ...]:
+        """The one end token that leaves `stop_reason` None; a model's further ones are told by their id, as vLLM's users know it."""
+        eos = self._config.eos_token_ids
+        own = None if self._tokenizer is None else self._tokenizer.eos_token_id
+        return (own,) if own is not None and own in eos else eos[:1]
+
     def _stop_token_ids(self, params: SamplingParams) -> tuple[int, ...]:
         eos = () if params.ignore_eos else self._config.eos_token_ids
         return tuple(dict.fromkeys([*eos, *(params.stop_token_ids or ())]))
@@ -173,7 +179,7 @@ class InputProcessor:
                 seed=_child_seed(seed, index),
                 max_tokens=max_tokens,
                 stop_token_ids=stop_ids,
-                eos_token_ids=() if params.ignore_eos else self._config.eos_token_ids,
+                eos_token_ids=() if params.ignore_eos else self._silent_eos(),
                 bad_words_token_ids=bad_words,
                 arrival_time_s=arrival_time_s,
                 priority=priority,

@@ -76,7 +76,7 @@ class LLMEngine:
             for child in request.children:
                 self._core.add_request(child)
         except BaseException:
-            self._abort([request_id])
+            self._core.abort_requests(self._outputs.forget(request_id), FinishReason.ABORT)
             raise
 
     def step(self) -> list[RequestOutput]:
@@ -147,7 +147,7 @@ class LLMEngine:
         return [] if ends is None else [self._outputs.process(ends)]
 
     def _abort(self, request_ids: list[str]) -> None:
-        self._core.abort_requests(self._outputs.forget(request_ids), FinishReason.ABORT)
+        self._core.abort_requests(self._outputs.abort(request_ids), FinishReason.ABORT)
 
 
 def _tokenizer(config: VllmConfig) -> Tokenizer | None:

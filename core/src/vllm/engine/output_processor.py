@@ -11,6 +11,7 @@ import numpy as np
 from vllm.engine.request_state import ChildState, ParentState
 from vllm.errors import DuplicateRequestError
 from vllm.logger import init_logger
+from vllm.messages import FinishReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -65,11 +66,28 @@ class OutputProcessor:
     def __len__(self) -> int:
         return len(self._parents)
 
-    def forget(self, request_ids: Iterable[str]) -> list[str]:
-        """Drop users' requests (aborted, or refused by the core); gives the engine ids of their outputs that still run."""
-        dropped = [self._parents.pop(request_id) for request_id in request_ids if request_id in self._parents]
-        engine_ids = [child.request_id for parent in dropped for child in parent.request.children]
-        return [engine_id for engine_id in engine_ids if self._children.pop(engine_id, None) is not None]
+    def abort(self, request_ids: Iterable[str]) -> list[str]:
+        """End users' requests without another word to them; gives the engine ids of their outputs that still run.
+
+        Times and counts, which the core tells later, still go into the statistics.
+        """
+        running: list[str] = []
+        for parent in [self._parents.pop(request_id) for request_id in request_ids if request_id in self._parents]:
+            for engine_id, child in zip(
+                (each.request_id for each in parent.request.children), parent.children, strict=True
+            ):
+                if self._children.pop(engine_id, None) is not None:
+                    child.finish(FinishReason.ABORT)
+                    self._ending[engine_id] = parent
+                    running.append(engine_id)
+        return running
+
+    def forget(self, request_id: str) -> list[str]:
+        """Drop a request that the core refused; gives the engine ids of those of its outputs that the core took before."""
+        engine_ids = self.abort([request_id])
+        for engine_id in engine_ids:
+            del self._ending[engine_id]
+        return engine_ids
 
     def process(self, step: EngineStepOutput) -> StepReport:
         """Take one step. Costs Python only for requests that stream, look for stop strings, or ended."""

@@ -105,10 +105,10 @@ class SamplingSlots:
         self._top_p_S[slot] = params.top_p if params.top_p < 1 else TOP_P_OFF
         self._min_p_S[slot] = params.min_p
         self._seed_S[slot] = new.seed
+        if params.has_penalties:
+            self._tables.add(new)  # first: it may run out of memory, and a special slot has its table
         if _is_special(new):
             self._special[slot] = new
-        if params.has_penalties:
-            self._tables.add(new)
 
     def remove(self, slot: int) -> None:
         """The slot is free."""

@@ -184,6 +184,13 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
             self.sampling.add(new)
         self.batch.apply(plan)
         self.prompt_scorer.apply(plan)
+        self._clear(_fresh_blocks(plan, self.batch.block_size))
+
+    def _clear(self, block_ids_A: Int32Array) -> None:
+        if len(block_ids_A):
+            index_A = self.builder.to_device(block_ids_A.astype(np.int64))
+            for kv_cache in self.kv_caches:
+                self.backend.clear_blocks(kv_cache, index_A)
 
     def _logits_index(
         self, rows: StepRows, num_padded: int, stretches: tuple[PromptStretch, ...]
@@ -213,6 +220,12 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
             num_prompt_S=self.batch.num_prompt_S,
             grammar=grammar,
         )
+
+
+def _fresh_blocks(plan: StepPlan, block_size: int) -> Int32Array:
+    """Blocks that requests got with this plan and that hold nothing of theirs yet: all but the prefix-cache hits."""
+    arrived = [new.block_ids[new.num_computed_tokens // block_size :] for new in plan.new]
+    return np.concatenate([plan.appended_block_ids_A, *arrived]) if arrived else plan.appended_block_ids_A
 
 
 def _no_tokens(step: int, prompt_logprobs: tuple[PromptLogprobs, ...]) -> StepOutput:

@@ -109,6 +109,15 @@ class AttentionBackend(abc.ABC, Generic[MetadataT]):
             out_THD, same dtype as q, owned by the caller. Tokens past the last row (padding) may hold anything finite.
         """
 
+    def clear_blocks(self, kv_cache: tuple[torch.Tensor, ...], block_ids_A: torch.Tensor) -> None:
+        """Zero blocks of one layer's cache that a request has just got, int64 [A]. Called for each layer, before the step's `forward`.
+
+        A backend that reads places no token was written to, and masks them, needs it: a masked NaN, left there by another request,
+        is still NaN. One that reads nothing past a row's length overrides it with nothing. Default: dimension 0 of every tensor is the block.
+        """
+        for tensor in kv_cache:
+            tensor.index_fill_(0, block_ids_A, 0)
+
     def profile_metadata(self, num_tokens: int) -> Any:
         """Metadata of a profiling step without a cache; None makes the attention layer return zeros instead of calling the backend."""
         del num_tokens

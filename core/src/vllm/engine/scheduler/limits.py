@@ -9,6 +9,10 @@ from vllm.platforms.constraints import SchedulingConstraints
 __all__ = ["StepLimits"]
 
 
+STEPS_BEFORE_GROWTH = 256
+"""Good steps after which a limit that was cut for want of memory is doubled."""
+
+
 class StepLimits:
     """What a step may hold. Raises ConfigError where configuration and constraints permit no step at all."""
 
@@ -23,6 +27,8 @@ class StepLimits:
         self.max_tokens = scheduler.max_num_batched_tokens
         """Of any step."""
         self.max_tokens_with_prefill = min((self.max_tokens, *constraints.token_buckets[-1:]))
+        self._full_tokens, self._full_tokens_with_prefill = self.max_tokens, self.max_tokens_with_prefill
+        self._steps_to_growth = 0
         chunks = scheduler.enable_chunked_prefill
         self.fixed_chunk = constraints.prefill_chunk_tokens
         self.longest_chunk = (chunks and scheduler.long_prefill_token_threshold) or self.max_model_len
@@ -37,15 +43,31 @@ class StepLimits:
             return min(wanted, room)
         return wanted if wanted <= room else 0
 
-    def shrink(self, failed_tokens: int) -> bool:
-        """Halve the step that failed for want of memory; False if no smaller step can make progress."""
+    def shrink(self, failed_tokens: int, *, has_prefill: bool) -> bool:
+        """Halve the step that failed for want of memory; False if no smaller step can make progress.
+
+        A step of decodes alone says nothing about prompts: only the number of rows is cut, since a whole prompt must still fit.
+        """
         smaller = failed_tokens // 2
-        least = self.fixed_chunk or (1 if self.cuts_anywhere else self.max_model_len)
-        if smaller < least:
+        whole_piece = self.fixed_chunk or (1 if self.cuts_anywhere else self.max_model_len)
+        if smaller < (whole_piece if has_prefill else 1):
             return False
         self.max_tokens = min(self.max_tokens, smaller)
-        self.max_tokens_with_prefill = min(self.max_tokens_with_prefill, smaller)
+        if has_prefill or self.cuts_anywhere:
+            self.max_tokens_with_prefill = min(self.max_tokens_with_prefill, smaller)
+        self._steps_to_growth = STEPS_BEFORE_GROWTH
         return True
+
+    def note_step(self) -> None:
+        """A step went well: memory may be back, so after a while limits that were cut are doubled again."""
+        if not self._steps_to_growth:
+            return
+        self._steps_to_growth -= 1
+        if not self._steps_to_growth:
+            self.max_tokens = min(2 * self.max_tokens, self._full_tokens)
+            self.max_tokens_with_prefill = min(2 * self.max_tokens_with_prefill, self._full_tokens_with_prefill)
+            is_full = self.max_tokens_with_prefill == self._full_tokens_with_prefill
+            self._steps_to_growth = 0 if is_full and self.max_tokens == self._full_tokens else STEPS_BEFORE_GROWTH
 
     def admits_context(self, rows: int, longest_tokens: int) -> bool:
         """Whether so many requests, the longest growing to so many tokens, stay within the device's rows × context budget."""

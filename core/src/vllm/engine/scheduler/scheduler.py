@@ -97,6 +97,7 @@ class Scheduler(SchedulerInterface):
 
     def update(self, plan: StepPlan, output: StepOutput) -> EngineStepOutput:
         """Take the result of the oldest step in flight."""
+        self._state.limits.note_step()
         return self._updater.apply(plan, output)
 
     def retract(self, plan: StepPlan) -> None:
@@ -104,7 +105,7 @@ class Scheduler(SchedulerInterface):
         state = self._state
         request_ids = [self.request_of_slot(slot) for slot in plan.slots_N.tolist()]
         state.requeue_all()
-        if not state.limits.shrink(plan.total_tokens):
+        if not state.limits.shrink(plan.total_tokens, has_prefill=plan.total_tokens > len(plan.slots_N)):
             self.abort_requests([each for each in request_ids if each is not None], FinishReason.ERROR)
 
     def drain_finished(self) -> EngineStepOutput | None:
