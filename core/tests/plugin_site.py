@@ -116,7 +116,7 @@ class PluginSite:
     def ask(self, expression: str, *, setup: str = "", **env: str) -> Any:
         """The value of `expression` in such a process, as JSON carries it."""
         code = f"import json\n{textwrap.dedent(setup)}\nprint(json.dumps({expression}))"
-        return json.loads(self.run(code, **env).stdout.splitlines()[-1])
+        return json.loads(self.run(code, check=True, **env).stdout.splitlines()[-1])
 
 
 def messages(stderr: str) -> list[str]:

@@ -85,6 +85,13 @@ def test_a_usable_platform_tells_its_own_findings(site: PluginSite) -> None:
     assert plugin["findings"] == {"driver": "24.1", "cards": "2"}
 
 
+def test_the_variable_that_limits_the_devices_is_shown(site: PluginSite) -> None:
+    add_doctor(site, "return {}\n    device_control_env_var = 'CHIP_VISIBLE'")
+    for env, shown in ({}, "not set: all devices"), ({"CHIP_VISIBLE": "0,1"}, "0,1"):
+        (plugin,) = (p for p in examined(site, status=0, **env)["plugins"] if p["row"]["name"] == "chip")
+        assert plugin["findings"] == {"environment variable CHIP_VISIBLE": shown}
+
+
 def test_a_platform_whose_doctor_raises_is_wrong(site: PluginSite) -> None:
     add_doctor(site, "raise OSError('driver gone')")
     assert examined(site, status=1)["troubles"] == ["chip: its doctor() raised OSError: driver gone"]

@@ -120,7 +120,7 @@ def test_two_ranks_meet_through_its_communicator(installed: Path) -> None:
 def test_its_own_tests_pass(package: Path, installed: Path) -> None:
     """Those of discovery. The conformance kit has its own session: it takes minutes."""
     tests = package / "tests" / "test_platform.py"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", package, tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(package), str(tests)]
     result = subprocess.run(command, env=environ(installed), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 

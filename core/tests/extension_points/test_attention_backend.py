@@ -25,6 +25,11 @@ class OneTensorAttention(PagedTorchAttention):
     ) -> tuple[tuple[int, ...], ...]:
         return ((2, num_blocks, block_size, num_kv_heads, head_size),)
 
+    def clear_blocks(self, kv_cache: tuple[torch.Tensor, ...], block_ids_A: torch.Tensor) -> None:
+        """Dimension 1 is the block here."""
+        (both,) = kv_cache
+        both.index_fill_(1, block_ids_A, 0)
+
     def forward(
         self,
         q_THD: torch.Tensor,

@@ -38,20 +38,29 @@ class StatLoggers:
 
     def record(self, stats: SchedulerStats, finished: Sequence[ParentState]) -> None:
         """Hand one step's numbers to every logger."""
-        if self._loggers:
-            ended = [_stats_of(request) for request in finished]
-            self._each(lambda one: one.record(stats, ended), "record")
+        if not self._loggers:
+            return
+        ended = [_stats_of(request) for request in finished]
+
+        def record(one: StatLoggerBase) -> None:
+            one.record(stats, ended)
+
+        self._each(record)
 
     def log(self) -> None:
         """Let every logger write."""
-        self._each(lambda one: one.log(), "log")
 
-    def _each(self, call: Callable[[StatLoggerBase], None], what: str) -> None:
+        def log(one: StatLoggerBase) -> None:
+            one.log()
+
+        self._each(log)
+
+    def _each(self, call: Callable[[StatLoggerBase], None]) -> None:
         for name, one in list(self._loggers.items()):
             try:
                 call(one)
             except Exception:
-                logger.exception("The stat logger %s raised in %s() and is left out from now on.", name, what)
+                logger.exception("The stat logger %s raised and is left out from now on.", name)
                 del self._loggers[name]
 
 
