@@ -242,7 +242,7 @@ class Script:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()  # not for its pipes: the workers hold them too, and waiting for them would hide that they live
 
 
 _HEAD = """

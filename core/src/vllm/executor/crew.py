@@ -67,7 +67,8 @@ class Crew:
             init_method=f"file:///proc/self/fd/{self._meeting_fd}",  # inherited under the same number
             config=config,
         )
-        worker.connection.send_bytes(b"".join(encode(setup)))
+        with worker.named_if_dead("at its start"):
+            worker.connection.send_bytes(b"".join(encode(setup)))
 
     def end(self, *, gently: bool) -> None:
         """End every process: told to stop if `gently`, then SIGTERM, then SIGKILL. Only the first call does it, in the engine itself."""

@@ -6,7 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
 from vllm.errors import WorkerDiedError
@@ -42,7 +43,16 @@ class WorkerHandle:
                 env=environment,
             )
         self.connection = Connection(ours.detach())
-        self.connection.send(sys.path)
+        with self.named_if_dead("at its start"):
+            self.connection.send(sys.path)
+
+    @contextmanager
+    def named_if_dead(self, doing: str) -> Iterator[None]:
+        """A process that died before it read what is sent to it is an error with its name, not a broken pipe."""
+        try:
+            yield
+        except OSError as error:
+            raise self.death(doing) from error
 
     def __str__(self) -> str:
         return f"Worker {self.rank} (pid {self.process.pid})"
