@@ -243,6 +243,9 @@ class Script:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()  # not for its pipes: the workers hold them too, and waiting for them would hide that they live
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 _HEAD = """
