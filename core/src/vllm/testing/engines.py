@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vllm.engine.llm_engine import LLMEngine
 from vllm.inputs import TokensPrompt
-from vllm.sampling_params import SamplingParams
+from vllm.sampling_params import SamplingParams, StructuredOutputsParams
+from vllm.testing.forced_token import ARGUMENT
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -30,6 +31,12 @@ class Question:
     max_tokens: int
     seed: int | None = None
     scores_prompt: bool = True
+    penalty: float = 1.0
+    """Repetition penalty."""
+    pattern: str | None = None
+    """Regular expression that the text must match."""
+    forced_token: int | None = None
+    """See `vllm.testing.forced_token`."""
 
     @property
     def params(self) -> SamplingParams:
@@ -38,9 +45,12 @@ class Question:
             temperature=0.0 if self.seed is None else 0.8,
             seed=self.seed,
             max_tokens=self.max_tokens,
-            ignore_eos=True,
+            ignore_eos=self.pattern is None,
             logprobs=2,
             prompt_logprobs=0 if self.scores_prompt and self.seed is None else None,
+            repetition_penalty=self.penalty,
+            structured_outputs=None if self.pattern is None else StructuredOutputsParams(regex=self.pattern),
+            extra_args=None if self.forced_token is None else {ARGUMENT: self.forced_token},
         )
 
     def unscored(self) -> Question:
@@ -54,6 +64,8 @@ class Answer:
 
     question: Question
     tokens: tuple[int, ...]
+    text: str
+    """Empty without a tokenizer."""
     logprobs: tuple[dict[int, float], ...]
     """Per token: its own and the two best."""
     prompt_logprobs: tuple[float, ...]
@@ -77,6 +89,11 @@ class Engine:
     def call(self, method: Callable[[WorkerBase], T]) -> list[T]:
         """A method of the worker contract on every rank."""
         return self._engine.collective_rpc(method)
+
+    def sleep_and_wake(self) -> None:
+        """Level 1: the weights are kept."""
+        self._engine.sleep(1)
+        self._engine.wake_up()
 
     def ask(self, *questions: Question) -> list[Answer]:
         """All at once; answers in the questions' order."""
@@ -123,6 +140,7 @@ def _answer(question: Question, output: RequestOutput) -> Answer:
     return Answer(
         question=question,
         tokens=tuple(completion.token_ids),
+        text=completion.text,
         logprobs=tuple(_plain(entry) for entry in completion.logprobs or () if entry is not None),
         prompt_logprobs=tuple(
             entry[token].logprob for entry, token in zip(prompt, question.prompt[1:], strict=False) if entry is not None
