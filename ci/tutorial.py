@@ -83,6 +83,9 @@ def check(tools: Environment, work: Path) -> None:
     folder.mkdir(parents=True)
     for name in (CORE.name, "cpu_ref"):
         build(tools, package(name), work / "dist")
-    pip = {"PIP_FIND_LINKS": str(work / "dist"), "PIP_CONSTRAINT": str(CONSTRAINTS), "PIP_QUIET": "1"}
-    env = clean_environ() | pip | {"OMP_NUM_THREADS": "1", "PATH": os.environ["PATH"]}
+    links = (
+        f"{os.environ.get('PIP_FIND_LINKS', '')} {work / 'dist'}".strip()
+    )  # beside where this machine keeps its torch
+    pip = {"PIP_FIND_LINKS": links, "PIP_CONSTRAINT": str(CONSTRAINTS), "PIP_QUIET": "1"}
+    env = clean_environ() | pip | {"OMP_NUM_THREADS": "1"}
     run_steps(steps(PAGE.read_text(encoding="utf-8")), folder, env)

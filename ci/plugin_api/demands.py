@@ -77,6 +77,6 @@ def advice(changes: Sequence[Change], state: State) -> str | None:
     first = Version(state.coming.base_version)
     kind = "breaking" if any(change.is_breaking for change in changes) else "added"
     return (
-        f"core has no release yet, so {state.coming} stays and nothing is owed. After core-v{first} this would ask for "
+        f"no release of core is tagged here, so {state.coming} stays and nothing is owed. After core-v{first} this would ask for "
         f"version {wanted_version(first, changes)}.dev0 and for {_FRAGMENTS}/<issue>.{kind}.md"
     )
