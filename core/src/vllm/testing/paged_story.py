@@ -66,6 +66,8 @@ class Story:
     blocks_seed: int = 0
     values_seed: int = 0
     stale_columns: int = 2
+    garbage: float = SHOUT
+    """What lies in blocks before they are handed out."""
     sequences: list[GrowingText] = field(default_factory=list)
     outputs: list[torch.Tensor] = field(default_factory=list)
     """Of every step, real tokens only, in batch order, on the host."""
@@ -127,7 +129,12 @@ class Story:
 
     def _new_cache(self) -> tuple[torch.Tensor, ...]:
         dtype, device = self.bench.dtype, self.bench.device
-        return tuple(torch.full(shape, SHOUT, dtype=dtype, device=device) for shape in self._shapes)
+        cache = tuple(torch.full(shape, self.garbage, dtype=dtype, device=device) for shape in self._shapes)
+        self.backend.clear_blocks(cache, self._block_ids([NULL_BLOCK]))
+        return cache
+
+    def _block_ids(self, blocks: Sequence[int]) -> torch.Tensor:
+        return torch.tensor(blocks, dtype=torch.int64, device=self.bench.device)
 
     # -- one step ---------------------------------------------------------------------------------------------------------------
 
@@ -167,8 +174,12 @@ class Story:
         child.v_SKD = torch.cat([parent.v_SKD[:tokens], child.v_SKD])
 
     def _reserve(self, row: GrowingText, tokens: int) -> None:
-        while len(row.blocks) * self.block_size < tokens:
-            row.blocks.append(self._free_blocks.pop())
+        """Blocks for so many tokens; new ones are cleared, as the runner does."""
+        missing = -(-tokens // self.block_size) - len(row.blocks)
+        fresh = [self._free_blocks.pop() for _ in range(missing)]
+        row.blocks += fresh
+        if fresh:
+            self.backend.clear_blocks(self.kv_cache, self._block_ids(fresh))
 
     def _batch(self, rows: Sequence[tuple[int, int]], contexts: Sequence[int], padding: int) -> AttentionBatch:
         counts = [count for _, count in rows]

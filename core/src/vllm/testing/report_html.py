@@ -14,7 +14,6 @@ from vllm.testing.report_style import STYLE
 
 __all__ = ["as_html"]
 
-_WORDS = {Status.PASSED: "holds", Status.FAILED: "broken", Status.EXCUSED: "excused", Status.ERROR: "error"}
 _SIGNS = {Status.PASSED: "✓", Status.FAILED: "✗", Status.EXCUSED: "–", Status.ERROR: "!"}
 _TIMED = 12
 """Bars in the list of the slowest laws."""
@@ -42,34 +41,46 @@ def as_html(report: Report) -> str:
 
 
 def _head(report: Report) -> str:
-    verdict, tone = ("keeps every law", "passed") if report.passed else ("breaks the law", "failed")
-    if report.passed and report.count(Status.EXCUSED):
-        verdict = "keeps every law it claims"
+    tone = "passed" if report.passed else "failed"
     dtypes = ", ".join(report.dtypes)
     quick = " · quick run" if report.quick else ""
     return (
         f'<header class="{tone}"><p class="kicker">vLLM platform conformance</p>'
-        f"<h1>{escape(report.platform)} <em>{verdict}</em></h1>"
+        f"<h1>{escape(report.platform)} <em>{_verdict(report)}</em></h1>"
         f"<p>{escape(report.device)} · {escape(dtypes)}{quick} · {escape(report.started)}</p>"
         f'<ul class="tiles">{"".join(_tiles(report))}</ul>{_strip(report)}</header>'
     )
+
+
+def _verdict(report: Report) -> str:
+    if not report.outcomes:
+        return "was not tested"
+    if report.passed:
+        return "keeps every law" + (" it is not excused from" if report.count(Status.EXCUSED) else "")
+    laws = len({outcome.law for outcome in report.broken})
+    return f"breaks {laws} law{'s'[: laws != 1]}"
 
 
 def _tiles(report: Report) -> Iterator[str]:
     for status in Status:
         count = report.count(status)
         if count or status is Status.FAILED:
-            yield f'<li class="{status.value}"><b>{count}</b>{_WORDS[status]}</li>'
+            yield f'<li class="{status.value}"><b>{count}</b>{status.value}</li>'
     yield f"<li><b>{_seconds(report.seconds)}</b>in all</li>"
 
 
 def _strip(report: Report) -> str:
-    """One small square per outcome, in the order of the run: the whole at a glance."""
-    squares = "".join(
-        f'<i class="{o.status.value}" title="{escape(o.law)} {escape(o.dtype or "")}: {_WORDS[o.status]}"></i>'
-        for o in report.outcomes
+    """One small square per outcome, area by area: the whole at a glance."""
+    rows = "".join(
+        f"<dt>{escape(area)}</dt><dd>{''.join(_square(o) for o in report.outcomes if o.area == area)}</dd>"
+        for area in dict.fromkeys(outcome.area for outcome in report.outcomes)
     )
-    return f'<div class="strip">{squares}</div>'
+    return f'<dl class="strip">{rows}</dl>'
+
+
+def _square(outcome: Outcome) -> str:
+    title = f"{outcome.law} {outcome.dtype or ''}: {outcome.status.value}"
+    return f'<i class="{outcome.status.value}" title="{escape(title)}"></i>'
 
 
 def _broken(report: Report) -> Iterator[str]:
@@ -95,7 +106,7 @@ def _areas(report: Report) -> Iterator[str]:
 
 def _tally(outcomes: Sequence[Outcome]) -> str:
     counts = ((status, sum(o.status is status for o in outcomes)) for status in Status)
-    return ", ".join(f"{count} {_WORDS[status]}" for status, count in counts if count)
+    return ", ".join(f"{count} {status.value}" for status, count in counts if count)
 
 
 def _table(outcomes: Sequence[Outcome], dtypes: Sequence[str]) -> str:
@@ -112,6 +123,8 @@ def _row(name: str, outcomes: Sequence[Outcome], columns: Sequence[str]) -> str:
     label = f'<th scope="row">{escape(name.partition(".")[2].replace("_", " "))}<small>{escape(sentence)}</small></th>'
     if None in of_dtype:
         return f"<tr>{label}{_cell(of_dtype[None], span=max(1, len(columns)))}</tr>"
+    if len(of_dtype) == len(columns) and all(outcome.status is Status.EXCUSED for outcome in of_dtype.values()):
+        return f"<tr>{label}{_cell(of_dtype[columns[0]], span=len(columns))}</tr>"
     return f"<tr>{label}{''.join(_cell(of_dtype.get(dtype)) for dtype in columns)}</tr>"
 
 
@@ -119,10 +132,11 @@ def _cell(outcome: Outcome | None, span: int = 1) -> str:
     if outcome is None:
         return "<td></td>"
     spanned = f' colspan="{span}"' if span > 1 else ""
-    sign = f'<span class="sign" title="{_WORDS[outcome.status]}, {_seconds(outcome.seconds)}">{_SIGNS[outcome.status]}</span>'
+    sign = f'<span class="sign" title="{outcome.status.value}, {_seconds(outcome.seconds)}">{_SIGNS[outcome.status]}</span>'
     if outcome.status is Status.EXCUSED:
         return f'<td class="excused"{spanned}>{sign}<small>{escape(outcome.detail)}</small></td>'
-    return f'<td class="{outcome.status.value}"{spanned}>{sign}{_bar(outcome)}</td>'
+    scope = "" if outcome.dtype else "<small>once for all dtypes</small>"
+    return f'<td class="{outcome.status.value}"{spanned}>{sign}{_bar(outcome) or scope}</td>'
 
 
 def _bar(outcome: Outcome) -> str:
@@ -132,7 +146,9 @@ def _bar(outcome: Outcome) -> str:
         return ""
     over = worst.share > 1
     width = 100 if not math.isfinite(worst.share) else min(100.0, 100 * worst.share)
-    numbers = f"{_number(worst.error)} of {_number(worst.limit)}"
+    numbers = (
+        f"{_number(worst.error)} of {_number(worst.limit)}" if worst.limit else "exact" if not over else "not exact"
+    )
     return (
         f'<span class="measured" title="{escape(worst.what)}"><span class="bar{" over" if over else ""}">'
         f'<i style="width:{width:.1f}%"></i></span><small>{numbers}</small></span>'
@@ -174,7 +190,7 @@ def _foot(report: Report) -> str:
 
 
 def _number(value: float) -> str:
-    return "∞" if math.isinf(value) else "0" if value == 0 else f"{value:.1e}".replace("e-0", "e-")
+    return "∞" if math.isinf(value) else f"{value:.2g}".replace("e-0", "e-")
 
 
 def _seconds(value: float) -> str:

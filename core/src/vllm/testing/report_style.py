@@ -17,7 +17,7 @@ header { border-top:5px solid var(--good); } header.failed { border-top-color:va
 header p { margin:0; color:var(--soft); } .kicker { text-transform:uppercase; letter-spacing:.09em; font-size:12px; }
 h1 { margin:4px 0 2px; font-size:30px; line-height:1.2; } h1 em { font-style:normal; color:var(--good); }
 .failed h1 em { color:var(--bad); }
-h2 { margin:0 0 10px; font-size:18px; text-transform:capitalize; } h2 small { font-weight:400; text-transform:none; }
+h2 { margin:0 0 10px; font-size:18px; } h2:first-letter, .strip dt:first-letter, dt:first-letter { text-transform:uppercase; }
 small { color:var(--soft); font-size:12.5px; font-weight:400; }
 .tiles { list-style:none; display:flex; flex-wrap:wrap; gap:10px; margin:18px 0 14px; padding:0; }
 .tiles li { min-width:104px; padding:8px 14px; border-radius:9px; background:var(--track); color:var(--soft); }
@@ -26,7 +26,9 @@ small { color:var(--soft); font-size:12.5px; font-weight:400; }
 .tiles .failed b, .tiles .error b { color:var(--bad); } .tiles .error { background:var(--bad-soft); }
 .tiles .excused { background:var(--note-soft); } .tiles .excused b { color:var(--note); }
 header.failed .tiles .failed { background:var(--bad-soft); } header.passed .tiles .failed b { color:var(--soft); }
-.strip { display:flex; flex-wrap:wrap; gap:3px; } .strip i { width:11px; height:11px; border-radius:3px; background:var(--good); }
+.strip { display:grid; grid-template-columns:104px 1fr; gap:5px 0; align-items:center; }
+.strip dt { font-weight:400; font-size:12.5px; color:var(--soft); margin:0; } .strip dd { display:flex; flex-wrap:wrap; gap:3px; }
+.strip i { width:11px; height:11px; border-radius:3px; background:var(--good); }
 .strip i.failed, .strip i.error { background:var(--bad); } .strip i.excused { background:var(--note); opacity:.65; }
 article { border-left:4px solid var(--bad); padding:2px 0 2px 14px; margin:14px 0; } article h3 { margin:0; font-size:15px; }
 article p { margin:2px 0 6px; color:var(--soft); }
@@ -40,11 +42,10 @@ td { white-space:nowrap; min-width:150px; } td.excused { white-space:normal; }
 .sign { display:inline-block; width:20px; font-weight:700; color:var(--good); vertical-align:top; }
 .failed .sign, .error .sign { color:var(--bad); } .excused .sign { color:var(--note); }
 .measured { display:inline-block; width:118px; } .measured small { display:block; font-variant-numeric:tabular-nums; }
-.bar { display:block; height:8px; margin:7px 0 3px; border-radius:4px; background:var(--track); border-right:2px solid var(--soft);
-  overflow:hidden; }
-.bar i { display:block; height:100%; min-width:2px; background:var(--good); border-radius:4px 0 0 4px; }
+.bar { display:block; height:8px; margin:7px 0 3px; background:var(--track); border-right:2px solid var(--soft); }
+.bar i { display:block; height:100%; min-width:2px; background:var(--good); }
 .bar.over i { background:var(--bad); }
-dl { margin:0; } dt { font-weight:600; text-transform:capitalize; margin-top:10px; } dd { margin:0; color:var(--soft); }
+dl { margin:0; } dt { font-weight:600; margin-top:10px; } dd { margin:0; color:var(--soft); }
 .support { margin-left:6px; padding:1px 8px; border-radius:9px; background:var(--note-soft); color:var(--note); font-size:12.5px;
   font-weight:500; text-transform:none; }
 .timings { list-style:none; margin:0; padding:0; }

@@ -112,6 +112,12 @@ def stale_block_ids(bench: Bench) -> None:
 
 
 @law()
+def cleared_blocks_hide_what_was_there(bench: Bench) -> None:
+    """Not even NaN that another request left in a block gets out once clear_blocks has been called for it."""
+    _tell_mixed(_story(bench, garbage=float("nan"), stale_columns=0))
+
+
+@law()
 def padding_tokens(bench: Bench) -> None:
     """Padding, as tokens without a row or as rows in the null block, gives finite values and touches nobody else."""
     story = _story(bench)
