@@ -10,6 +10,7 @@ from vllm.engine.input_processor import InputProcessor
 from vllm.engine.metrics import EngineMetrics
 from vllm.engine.output_processor import OutputProcessor
 from vllm.engine.stat_loggers import load_stat_loggers
+from vllm.executor.main_module import refuse_engine_of_rerun
 from vllm.messages import FinishReason
 from vllm.plugins import load_general_plugins
 from vllm.sampling.structured_output import GrammarFactory
@@ -39,6 +40,7 @@ class LLMEngine:
 
     def __init__(self, config: VllmConfig) -> None:
         """Load the tokenizer and start the engine; blocks until it can take requests."""
+        refuse_engine_of_rerun()
         self.tokenizer = _tokenizer(config)
         grammars = _grammar_factory(config, self.tokenizer)
         log_stats = config.observability_config.log_stats

@@ -13,14 +13,15 @@ import types
 from pathlib import Path
 from typing import Any
 
-from vllm.errors import VllmError
+from vllm.errors import ConfigError, VllmError
 
-__all__ = ["find_in_main", "main_path", "use_main"]
+__all__ = ["find_in_main", "main_path", "refuse_engine_of_rerun", "use_main"]
 
 MAIN_NAME = "__mp_main__"
 """What multiprocessing calls the script in its children; in the parent it is an alias of `__main__`, so that objects travel back."""
 
 _path: str | None = None
+_is_rerunning = False
 
 
 def main_path() -> str | None:
@@ -32,6 +33,16 @@ def use_main(path: str | None) -> None:
     """In a worker: where the engine's script lies."""
     global _path
     _path = path
+
+
+def refuse_engine_of_rerun() -> None:
+    """Raise ConfigError in a worker that is running the script: an engine started there would start workers, and so on for ever."""
+    if _is_rerunning:
+        raise ConfigError(
+            f"The script {_path} starts an engine when a worker process runs it again.",
+            cause="the engine was given a function or class that the script defines, and a worker finds it only by running the script",
+            remedy="put what starts the engine under `if __name__ == '__main__':`, or the function or class into a module",
+        )
 
 
 def find_in_main(name: str) -> Any:
@@ -47,6 +58,16 @@ def _main() -> types.ModuleType:
             remedy="put it into a module that can be imported, or use one worker (distributed_executor_backend='uni')",
         )
     module = types.ModuleType(MAIN_NAME)
-    module.__dict__.update(runpy.run_path(_path, run_name=MAIN_NAME))
+    module.__dict__.update(_rerun(_path))
     sys.modules[MAIN_NAME] = module
     return module
+
+
+def _rerun(path: str) -> dict[str, Any]:
+    """The names that the script defines."""
+    global _is_rerunning
+    _is_rerunning = True
+    try:
+        return runpy.run_path(path, run_name=MAIN_NAME)
+    finally:
+        _is_rerunning = False

@@ -78,6 +78,13 @@ def _born(setup: Setup, connection: Connection) -> WorkerBase | None:
     return worker
 
 
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """A command that came and cannot be rebuilt in this process."""
+
+    error: Exception
+
+
 class _Loop:
     """One worker and its two ways: commands in over the board, answers out over the socket."""
 
@@ -92,15 +99,20 @@ class _Loop:
             self._carry_out(command)
             self._board.mark_finished(self._number)
 
-    def _next(self) -> Command:
+    def _next(self) -> Command | _Unreadable:
         """Block for the next command."""
         place = Place.unpack(self._connection.recv_bytes())
         self._number = place.number
-        command: Command = decode(self._board.read(place))
+        try:
+            command: Command = decode(self._board.read(place))
+        except Exception as error:  # noqa: BLE001 - of a class or function that is not found here; raised again in the engine
+            return _Unreadable(error)
         return command
 
-    def _carry_out(self, command: RunStep | GrammarMask | Rpc) -> None:
+    def _carry_out(self, command: RunStep | GrammarMask | Rpc | _Unreadable) -> None:
         match command:
+            case _Unreadable():  # perhaps a step: what it would have done to the worker's state is unknown
+                self._refuse(self._number, command.error)
             case RunStep():
                 self._step(self._number, command)
             case Rpc():
@@ -116,11 +128,14 @@ class _Loop:
             self._worker.execute(command.plan)
             output = self._worker.sample(self._mask_of(command))
         except Exception as error:  # noqa: BLE001 - raised again in the engine
-            self._broken = True
-            _send(self._connection, Refusal(number, pack_error(error), fatal=True))
+            self._refuse(number, error)
         else:
             if self._worker.rank == 0:
                 _send(self._connection, Answer(number, output))
+
+    def _refuse(self, number: int, error: Exception) -> None:
+        self._broken = True
+        _send(self._connection, Refusal(number, pack_error(error), fatal=True))
 
     def _mask_of(self, command: RunStep) -> Int32Array | None:
         """The masks of the step, which the engine computes while the forward runs."""
