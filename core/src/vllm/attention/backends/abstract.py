@@ -113,7 +113,8 @@ class AttentionBackend(abc.ABC, Generic[MetadataT]):
         """Zero blocks of one layer's cache that a request has just got, int64 [A]. Called for each layer, before the step's `forward`.
 
         A backend that reads places no token was written to, and masks them, needs it: a masked NaN, left there by another request,
-        is still NaN. One that reads nothing past a row's length overrides it with nothing. Default: dimension 0 of every tensor is the block.
+        is still NaN. One that reads nothing past a row's length overrides it with nothing. Default: dimension 0 of every tensor
+        is the block.
         """
         for tensor in kv_cache:
             tensor.index_fill_(0, block_ids_A, 0)
