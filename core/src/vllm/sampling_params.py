@@ -11,6 +11,7 @@ from enum import Enum, IntEnum
 from typing import Any
 
 from vllm import sampling_checks as check
+from vllm.absent_arguments import SAMPLING, grants_absent
 from vllm.errors import InvalidRequestError
 from vllm.sampling_rules import (
     GREEDY_BELOW_TEMPERATURE,
@@ -131,6 +132,7 @@ class RepetitionDetectionParams:
         self.min_count = check.integer(f"{name}.min_count", self.min_count, low=2)
 
 
+@grants_absent(SAMPLING)
 @dataclass(kw_only=True, slots=True)
 class SamplingParams:
     """Parameters of one request, with vLLM's names and defaults.

@@ -110,6 +110,17 @@ def test_flags_mean_what_keywords_mean(words: list[str], name: str, meant: Any) 
     assert from_flags == EngineArgs.from_kwargs({name: given})
 
 
+def test_a_dtype_may_be_torchs_own_and_no_seed_is_seed_0() -> None:
+    class Named:
+        def __str__(self) -> str:
+            return "torch.float32"
+
+    args = EngineArgs.from_kwargs({"dtype": Named(), "seed": None})
+    assert (args.dtype, args.seed) == ("float32", 0)
+    with pytest.raises(ConfigError, match=r"dtype .* is 'torch.int8', but it must be one of auto"):
+        EngineArgs.from_kwargs({"dtype": "torch.int8"})
+
+
 def test_the_alias_is_a_keyword_too() -> None:
     assert EngineArgs.from_kwargs({"device_memory_utilization": "0.25"}).gpu_memory_utilization == 0.25
 

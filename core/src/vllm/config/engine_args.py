@@ -7,7 +7,7 @@ means "decided from the model, the platform or another option" by `create_engine
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from vllm.config.absent_options import refuse_absent
@@ -35,7 +35,10 @@ _MODEL_LEN = one_of_kinds(
     whole(at_least=1, human=True),
     placeholder="N|auto",
 )
-_DTYPES = choice("auto", "float16", "bfloat16", "float32", others={"half": "float16", "float": "float32"})
+_DTYPE_NAMES = choice("auto", "float16", "bfloat16", "float32", others={"half": "float16", "float": "float32"})
+_DTYPES = replace(_DTYPE_NAMES, parse=lambda value: _DTYPE_NAMES.parse(str(value).removeprefix("torch.")))
+"""`torch.float32` itself will do."""
+_SEEDS = whole(at_least=0, at_most=2**63 - 1)
 _LOGPROBS_MODES = choice("raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits")
 _EXECUTOR = one_of_kinds(
     "one of uni, mp, ray, external_launcher, or the dotted path of an ExecutorBase subclass",
@@ -90,7 +93,7 @@ class EngineArgs:
     )
     seed: int = option(
         0,
-        whole(at_least=0, at_most=2**63 - 1),
+        replace(_SEEDS, parse=lambda value: 0 if value is None else _SEEDS.parse(value)),
         "Seed of dummy weights and of requests that give none.",
         group=_MODEL,
         common=True,

@@ -10,6 +10,7 @@ from vllm.engine.input_processor import InputProcessor
 from vllm.engine.metrics import EngineMetrics
 from vllm.engine.output_processor import OutputProcessor
 from vllm.engine.stat_loggers import load_stat_loggers
+from vllm.errors import InvalidRequestError
 from vllm.executor.main_module import refuse_engine_of_rerun
 from vllm.messages import FinishReason
 from vllm.plugins import load_general_plugins
@@ -20,7 +21,7 @@ from vllm.worker.worker_base import WorkerBase
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from vllm.config import VllmConfig
+    from vllm.config import ModelConfig, VllmConfig
     from vllm.config.engine_args import EngineArgs
     from vllm.engine.output_processor import StepReport
     from vllm.outputs import RequestOutput
@@ -100,11 +101,34 @@ class LLMEngine:
         """Whether `step` has something to do."""
         return self._core.has_unfinished_requests()
 
+    def has_request(self, request_id: str) -> bool:
+        """Whether the id is taken: its request was added and has not ended."""
+        return request_id in self._outputs
+
     def get_num_unfinished_requests(self) -> int:
         """Requests that were added and have not ended."""
         return len(self._outputs)
 
     # -- the engine -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def vllm_config(self) -> VllmConfig:
+        """The complete configuration; the same as `config`."""
+        return self.config
+
+    @property
+    def model_config(self) -> ModelConfig:
+        """The configuration's section about the model."""
+        return self.config.model_config
+
+    def get_tokenizer(self) -> Tokenizer:
+        """The model's tokenizer. Raises InvalidRequestError with `skip_tokenizer_init`."""
+        if self.tokenizer is None:
+            raise InvalidRequestError(
+                "This engine has no tokenizer: it was started with skip_tokenizer_init.",
+                parameter="skip_tokenizer_init",
+            )
+        return self.tokenizer
 
     def reset_prefix_cache(self) -> bool:
         """Forget cached prompt blocks. False, and nothing happens, while requests run."""

@@ -63,6 +63,9 @@ class OutputProcessor:
             child.request_id: state for child, state in zip(request.children, parent.children, strict=True)
         }
 
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._parents
+
     def __len__(self) -> int:
         return len(self._parents)
 

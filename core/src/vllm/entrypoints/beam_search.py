@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vllm.errors import InvalidRequestError
 from vllm.inputs import TokensPrompt, parse_prompt
 from vllm.outputs import BeamSearchOutput, BeamSearchSequence
-from vllm.sampling_params import SamplingParams
+from vllm.sampling_params import BeamSearchParams, SamplingParams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from vllm.entrypoints.llm import LLM
     from vllm.inputs import PromptType
     from vllm.outputs import RequestOutput
-    from vllm.sampling_params import BeamSearchParams
 
 __all__ = ["beam_search"]
 
@@ -65,6 +64,12 @@ def beam_search(
     llm: LLM, prompts: Sequence[Any], params: BeamSearchParams, *, use_tqdm: bool = False
 ) -> list[BeamSearchOutput]:
     """See `LLM.beam_search`."""
+    if not isinstance(params, BeamSearchParams):
+        raise InvalidRequestError(
+            f"LLM.beam_search was given a {type(params).__name__}; it wants a BeamSearchParams.",
+            parameter="params",
+            remedy="give BeamSearchParams(beam_width=…, max_tokens=…); LLM.generate takes a SamplingParams",
+        )
     if params.structured_outputs is not None:
         raise InvalidRequestError(
             "Beam search does not take structured outputs.", parameter="structured_outputs", remedy="use generate"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vllm.absent_arguments import CALLS, refuse_absent_arguments
 from vllm.config.engine_args import EngineArgs
 from vllm.engine.llm_engine import LLMEngine
 from vllm.entrypoints.offline import PromptBatch, run_to_end
-from vllm.errors import InvalidRequestError
 from vllm.inputs import TokensPrompt, as_prompt_list
 from vllm.sampling_params import BeamSearchParams, SamplingParams
 from vllm.text.chat import as_conversations, render_chat
@@ -41,17 +42,18 @@ class LLM:
         self.llm_engine = LLMEngine.from_engine_args(
             EngineArgs.from_kwargs({"model": model, **engine_args}, where="LLM")
         )
-        self._calls = 0
+        self._request_numbers = itertools.count()
 
     # -- generation -----------------------------------------------------------------------------------------------------------
 
     def generate(
         self,
-        prompts: PromptType | Sequence[PromptType],
+        prompts: PromptType | Sequence[PromptType] | None = None,
         sampling_params: ParamsArg = None,
         use_tqdm: bool | Callable[..., Any] = True,
         *,
         priority: Sequence[int] | None = None,
+        **absent: Any,
     ) -> list[RequestOutput]:
         """Generate for every prompt; outputs stand in the prompts' order.
 
@@ -60,12 +62,15 @@ class LLM:
             sampling_params: for all prompts, or one per prompt; None takes `get_default_sampling_params()`.
             use_tqdm: show a progress bar; or a callable that makes one, with tqdm's arguments.
             priority: one per prompt, lower first, with `scheduling_policy="priority"`.
+            absent: what vLLM takes here and this release does not (`lora_request`, …), as long as it asks for nothing.
 
         Raises:
             InvalidRequestError: a prompt or its parameters are unusable. No prompt of the call has run then.
         """
-        batch = PromptBatch(as_prompt_list(prompts), sampling_params or self.get_default_sampling_params(), priority)
-        return run_to_end(self.llm_engine, batch, self._new_prefix(), use_tqdm)
+        refuse_absent_arguments("LLM.generate", absent, CALLS)
+        params = self.get_default_sampling_params() if sampling_params is None else sampling_params
+        batch = PromptBatch(as_prompt_list(prompts), params, priority)
+        return run_to_end(self.llm_engine, batch, self._new_ids(len(batch.prompts)), use_tqdm)
 
     def chat(
         self,
@@ -78,6 +83,7 @@ class LLM:
         continue_final_message: bool = False,
         tools: Sequence[Mapping[str, Any]] | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
+        **absent: Any,
     ) -> list[RequestOutput]:
         """Generate the next message of one conversation or of each of a list, through the model's chat template.
 
@@ -85,7 +91,9 @@ class LLM:
             messages: dicts with `role` and `content`; or a list of such lists.
             chat_template: Jinja source; None takes the engine's or the model's own.
             chat_template_kwargs: further variables of the template.
+            absent: see `generate`.
         """
+        refuse_absent_arguments("LLM.chat", absent, CALLS)
         tokenizer = self.get_tokenizer()
         texts = [
             render_chat(
@@ -106,23 +114,19 @@ class LLM:
         return self.generate(prompts, sampling_params, use_tqdm=use_tqdm)
 
     def beam_search(
-        self, prompts: Sequence[PromptType], params: BeamSearchParams, *, use_tqdm: bool = False
+        self, prompts: Sequence[PromptType], params: BeamSearchParams, *, use_tqdm: bool = False, **absent: Any
     ) -> list[BeamSearchOutput]:
         """The `beam_width` most likely continuations of each prompt, best first; their tokens begin with the prompt's."""
         from vllm.entrypoints.beam_search import beam_search
 
+        refuse_absent_arguments("LLM.beam_search", absent, CALLS)
         return beam_search(self, as_prompt_list(prompts), params, use_tqdm=use_tqdm)
 
     # -- the engine -----------------------------------------------------------------------------------------------------------
 
     def get_tokenizer(self) -> Tokenizer:
         """The model's tokenizer. Raises InvalidRequestError with `skip_tokenizer_init`."""
-        if self.llm_engine.tokenizer is None:
-            raise InvalidRequestError(
-                "This engine has no tokenizer: it was started with skip_tokenizer_init.",
-                parameter="skip_tokenizer_init",
-            )
-        return self.llm_engine.tokenizer
+        return self.llm_engine.get_tokenizer()
 
     def get_default_sampling_params(self) -> SamplingParams:
         """vLLM's defaults, with what the model's generation_config.json says on top."""
@@ -170,7 +174,7 @@ class LLM:
         """Stop the engine; happens by itself when the object is collected or the program ends."""
         self.llm_engine.shutdown()
 
-    def _new_prefix(self) -> str:
-        """Request ids of one call, unlike those of any other."""
-        self._calls += 1
-        return f"{self._calls}-"
+    def _new_ids(self, count: int) -> list[str]:
+        """The next numbers that no request is called which the user added to the engine by hand."""
+        ids = map(str, self._request_numbers)
+        return list(itertools.islice((each for each in ids if not self.llm_engine.has_request(each)), count))

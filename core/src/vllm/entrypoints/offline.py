@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
@@ -34,6 +34,8 @@ class PromptBatch:
     def _one_each(self, name: str, values: Any) -> list[Any]:
         if isinstance(values, SamplingParams):
             return [values] * len(self.prompts)
+        if isinstance(values, (str, Mapping)) or not isinstance(values, Sequence):
+            raise _wrong_values(name, values)
         if len(values) != len(self.prompts):
             raise InvalidRequestError(
                 f"`{name}` has {len(values)} entries for {len(self.prompts)} prompts.",
@@ -43,11 +45,21 @@ class PromptBatch:
         return list(values)
 
 
+def _wrong_values(name: str, values: object) -> InvalidRequestError:
+    wanted = (
+        "a SamplingParams, or a list of one per prompt" if name == "sampling_params" else "a list of one per prompt"
+    )
+    return InvalidRequestError(
+        f"`{name}` is a {type(values).__name__}; {wanted} is needed.",
+        parameter=name,
+        remedy="SamplingParams(temperature=0.0, max_tokens=16), for example" if name == "sampling_params" else None,
+    )
+
+
 def run_to_end(
-    engine: LLMEngine, batch: PromptBatch, id_prefix: str, use_tqdm: bool | Callable[..., Any]
+    engine: LLMEngine, batch: PromptBatch, request_ids: Sequence[str], use_tqdm: bool | Callable[..., Any]
 ) -> list[RequestOutput]:
     """Every prompt's final output, in the prompts' order. On any error, and on Ctrl-C, no request of the batch is left behind."""
-    request_ids = [f"{id_prefix}{index}" for index in range(len(batch.prompts))]
     try:
         for request_id, prompt, params, priority in zip(
             request_ids, batch.prompts, batch.params, batch.priorities, strict=True
