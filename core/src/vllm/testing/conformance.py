@@ -3,7 +3,8 @@
     class TestMychip(PlatformConformance):
         platform = "mychip"
 
-An excused law is a skip that names the reason. Everything else that keeps a law from running is an error when the class is made.
+An excused law is a skip that names the reason. Replacing, removing or marking a law is an error when it happens; laws that a conftest
+deselects or marks are missed when the class starts.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def _report(outcome: Outcome, record_property: Callable[[str, object], None]) ->
     if worst is not None:
         record_property("error", worst.error)
         record_property("limit", worst.limit)
+        print(f"{worst.what}: error {worst.error:.3g}, limit {worst.limit:.3g}")
     if outcome.status is Status.EXCUSED:
         pytest.skip(f"excused: {outcome.detail}")
     if outcome.status is not Status.PASSED:
@@ -73,7 +75,7 @@ class _Sealed(type):
         if bases:
             for attribute, value in namespace.items():
                 _refuse(name, attribute, value)
-            if not isinstance(namespace.get("platform"), str):
+            if not any("platform" in vars(base) for base in bases) and not isinstance(namespace.get("platform"), str):
                 raise ConfigError(
                     f"{name} names no platform.", remedy='write platform = "name of the entry point" in the class'
                 )
@@ -104,6 +106,25 @@ def _refuse(cls_name: str, attribute: str, value: Any) -> None:
         )
 
 
+_SELECTING = ("keyword", "markexpr", "deselect", "lf", "last_failed", "stepwise")
+"""pytest's options by which a person runs a part of the laws, which is no fault."""
+
+
+def _complaint_about_selection(request: pytest.FixtureRequest) -> str | None:
+    """Which laws of the class somebody's hook has taken out of this run, or marked; None if none."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function) and item.cls is request.cls]
+    marked = sorted({item.name for item in items for mark in item.iter_markers() if mark.name in _FORBIDDEN_MARKS})
+    if marked:
+        return f"These laws are marked skip or xfail: {', '.join(marked)}. Decline features in Platform.capabilities() instead."
+    options = vars(request.config.option)
+    if any(options.get(name) for name in _SELECTING) or any("::" in argument for argument in request.config.args):
+        return None
+    missing = sorted(_LAWS.keys() - {item.originalname for item in items})
+    if missing:
+        return f"These laws were taken out of the run: {', '.join(missing)}. Decline features in Platform.capabilities() instead."
+    return None
+
+
 class PlatformConformance(metaclass=_Sealed):
     """Subclass it with `platform`, an entry-point name or a dotted path; add tests of your own under other names."""
 
@@ -111,8 +132,11 @@ class PlatformConformance(metaclass=_Sealed):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def workplace(cls) -> Iterator[Workplace]:
+    def workplace(cls, request: pytest.FixtureRequest) -> Iterator[Workplace]:
         """Raises NoPlatformError where the platform is not usable: a test run without the device is no proof."""
+        complaint = _complaint_about_selection(request)
+        if complaint:
+            pytest.fail(complaint, pytrace=False)
         with Workplace(find_platform(cls.platform)) as workplace:
             yield workplace
 

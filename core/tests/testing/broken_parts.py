@@ -1,0 +1,30 @@
+"""Owns parts with one fault each, for the broken platforms. Apart from them, because it imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from vllm.attention.backends.abstract import AttentionSpec
+from vllm.model_executor.ops.norm import RMSNorm
+from vllm.testing.dense_attention import DenseAttention
+
+
+class MisscaledAttention(DenseAttention):
+    """Divides by the root of the head size whatever the layer says."""
+
+    def forward(self, *arguments: Any) -> torch.Tensor:
+        *others, spec = arguments
+        assert isinstance(spec, AttentionSpec)
+        return super().forward(*others, replace(spec, scale=spec.head_size**-0.5))
+
+
+class NormWithoutEps(RMSNorm):
+    """Divides by nothing added."""
+
+    def forward(self, x_H: torch.Tensor, residual_H: torch.Tensor | None = None) -> Any:
+        sum_H = x_H if residual_H is None else x_H + residual_H
+        normed_H = sum_H / sum_H.float().square().mean(-1, keepdim=True).sqrt().to(x_H.dtype) * self.weight
+        return normed_H if residual_H is None else (normed_H, sum_H)

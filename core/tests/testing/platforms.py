@@ -1,0 +1,107 @@
+"""Owns platforms for tests of the conformance kit: a sound one on the host with the dense oracle as attention, and broken ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from vllm.platforms import Capability, Feature, Platform
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+
+WHY_NO_WINDOW = "its windows are painted on"
+
+
+class SoundPlatform(Platform):
+    """Keeps every law that the tests run on it."""
+
+    name = "sound"
+    device_type = "cpu"
+
+    def get_device_name(self, device_id: int = 0) -> str:
+        return "host"
+
+    def memory_info(self, device_id: int = 0) -> tuple[int, int]:
+        import psutil
+
+        memory = psutil.virtual_memory()
+        return memory.available, memory.total
+
+    def supported_dtypes(self) -> tuple[str, ...]:
+        return ("float32", "bfloat16")
+
+    def get_attn_backend_cls(self) -> str:
+        return "vllm.testing.dense_attention.DenseAttention"
+
+    def capabilities(self) -> Mapping[Feature, Capability]:
+        full = Capability.full()
+        return {
+            Feature.CHUNKED_PREFILL: full,
+            Feature.SLIDING_WINDOW: full,
+            Feature.LOGITS_SOFT_CAP: full,
+            Feature.TENSOR_PARALLEL: Capability.unsupported("it is alone"),
+            Feature.GRAPH_CAPTURE: Capability.not_yet("nobody wrote it"),
+        }
+
+    def default_kv_cache_bytes(self, config: VllmConfig, available_bytes: int) -> int:
+        return min(available_bytes, 2**26)
+
+    def random_seed(self, seed: int) -> None:
+        import torch
+
+        torch.manual_seed(seed)
+
+
+class WindowlessPlatform(SoundPlatform):
+    """Declines a feature, with a reason."""
+
+    def capabilities(self) -> Mapping[Feature, Capability]:
+        return {**super().capabilities(), Feature.SLIDING_WINDOW: Capability.unsupported(WHY_NO_WINDOW)}
+
+
+class SilentPlatform(SoundPlatform):
+    """Does not say whether it has windows."""
+
+    def capabilities(self) -> Mapping[Feature, Capability]:
+        return {f: answer for f, answer in super().capabilities().items() if f is not Feature.SLIDING_WINDOW}
+
+
+class MisscaledPlatform(SoundPlatform):
+    """Its attention ignores the layer's scale."""
+
+    def get_attn_backend_cls(self) -> str:
+        return "core.tests.testing.broken_parts.MisscaledAttention"
+
+
+class RaisingPlatform(SoundPlatform):
+    """One method of it raises."""
+
+    def memory_info(self, device_id: int = 0) -> tuple[int, int]:
+        raise OSError("the driver does not answer")
+
+
+class SpeechlessPlatform(SoundPlatform):
+    """Cannot even say its dtypes."""
+
+    def supported_dtypes(self) -> tuple[str, ...]:
+        raise OSError("the driver does not answer")
+
+
+class MisnamedOpsPlatform(SoundPlatform):
+    """Its norm forgets eps."""
+
+    def op_overrides(self) -> Mapping[str, str]:
+        return {"rms_norm": "core.tests.testing.broken_parts.NormWithoutEps"}
+
+
+class OldSignaturePlatform(SoundPlatform):
+    """Written against another contract."""
+
+    def set_device(self) -> None:  # type: ignore[override]
+        """Takes no device."""
+
+    def doctor(self) -> Mapping[str, Any]:
+        import torch
+
+        return {"torch": torch.__version__}

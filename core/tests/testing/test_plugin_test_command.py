@@ -1,0 +1,51 @@
+"""`vllm plugin test`: its exit status, its files, and what it says about platforms that are not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vllm.entrypoints.cli.main import main
+
+PLATFORMS = "core.tests.testing.platforms"
+
+
+def test_a_sound_platform_is_a_success_with_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--law", "ops", "--law", "contract", "--dtype", "float32", "--report", str(tmp_path)]
+    assert main(["plugin", "test", "cpu_ref", *arguments]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["passed"] and report["platform"] == "cpu_ref" and report["dtypes"] == ["float32"]
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+    words = capsys.readouterr().out
+    assert "cpu_ref keeps the laws on float32" in words
+    assert f"wrote {tmp_path / 'report.json'}" in words
+
+
+def test_a_broken_platform_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugin", "test", f"{PLATFORMS}.MisscaledPlatform", "--quick", "--law", "attention"]) == 1
+    words = capsys.readouterr().out
+    assert "FAILED attention.ragged_rows float32" in words and "sound BREAKS the laws" in words
+
+
+def test_an_unknown_plugin_is_the_resolutions_message(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugin", "test", "cpu_reff"]) == 1
+    words = capsys.readouterr().err
+    assert "The platform asked for is 'cpu_reff', but no installed platform plugin has this name" in words
+    assert "Did you mean: cpu_ref?" in words
+
+
+def test_an_unusable_plugin_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugin", "test", "ascend"]) == 1
+    words = capsys.readouterr().err
+    assert (
+        "The platform asked for is 'ascend', but that platform is not usable here:\n  - ascend (vllm-plugin-ascend"
+        in words
+    )
+    assert "VLLM_PLATFORM" not in words
+
+
+def test_an_unknown_law(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugin", "test", "cpu_ref", "--law", "atention"]) == 1
+    assert "No law is called 'atention'" in capsys.readouterr().err

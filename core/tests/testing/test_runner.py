@@ -1,0 +1,157 @@
+"""Runs of the kit without pytest: what holds, what breaks, what raises and what is excused, and that silence is no excuse."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.tests.testing import platforms
+from vllm.errors import ConfigError
+from vllm.platforms import Platform
+from vllm.testing import Report, run_laws
+from vllm.testing.catalogue import all_laws, select_laws
+from vllm.testing.law import Law
+from vllm.testing.report import Outcome, Status
+from vllm.testing.workplace import Workplace
+
+
+def path_of(platform_cls: type[Platform]) -> str:
+    return f"{platform_cls.__module__}.{platform_cls.__qualname__}"
+
+
+def run(platform_cls: type[Platform], *laws: str, **options: object) -> Report:
+    return run_laws(path_of(platform_cls), laws=laws, quick=True, **options)  # type: ignore[arg-type]
+
+
+def only(report: Report) -> Outcome:
+    (outcome,) = report.outcomes
+    return outcome
+
+
+def test_a_sound_platform_passes() -> None:
+    report = run(
+        platforms.SoundPlatform, "contract", "ops", "attention", "sampler", "generation.equals_dense_reference"
+    )
+    assert [outcome.detail for outcome in report.broken] == []
+    assert report.passed
+    assert report.count(Status.PASSED) > 40
+    assert (report.platform, report.device, report.dtypes) == ("sound", "host", ("float32",))
+    assert report.versions.keys() >= {"vllm-core", "torch"}
+
+
+def test_a_broken_law_says_what_was_found_and_by_how_much_it_is_off() -> None:
+    report = run(platforms.MisscaledPlatform, "attention.ragged_rows")
+    outcome = only(report)
+    assert not report.passed
+    assert outcome.status is Status.FAILED
+    assert outcome.worst is not None and outcome.worst.error > outcome.worst.limit == 1e-5
+    assert "the error is" in outcome.detail and "worst at (" in outcome.detail
+
+
+def test_an_op_without_eps_is_caught_by_the_norms_alone() -> None:
+    report = run(platforms.MisnamedOpsPlatform, "ops")
+    assert {outcome.law for outcome in report.broken} == {"ops.rms_norm", "ops.rms_norm_with_residual"}
+
+
+def test_what_a_platform_raises_is_an_error_of_the_law_with_its_traceback() -> None:
+    outcome = only(run(platforms.RaisingPlatform, "memory.memory_info_is_plausible"))
+    assert outcome.status is Status.ERROR
+    assert "OSError: the driver does not answer" in outcome.detail and "memory_info" in outcome.detail
+
+
+def test_a_platform_without_dtypes_still_gets_its_report() -> None:
+    report = run(platforms.SpeechlessPlatform, "contract.dtypes_are_declared", "ops.linear")
+    assert [outcome.status for outcome in report.outcomes] == [Status.ERROR]
+    assert report.dtypes == ()
+
+
+def test_a_declined_feature_excuses_with_its_reason() -> None:
+    report = run(platforms.WindowlessPlatform, "attention.sliding_window")
+    outcome = only(report)
+    assert outcome.status is Status.EXCUSED
+    assert outcome.detail == f"sliding window: unsupported ({platforms.WHY_NO_WINDOW})"
+    assert report.passed
+    assert [entry.why for entry in report.declined if entry.feature == "sliding_window"] == [platforms.WHY_NO_WINDOW]
+
+
+def test_what_is_declined_must_agree_with_the_backend() -> None:
+    outcome = only(run(platforms.WindowlessPlatform, "contract.capabilities_fit_the_classes"))
+    assert outcome.status is Status.FAILED
+    assert outcome.detail == "sliding windows: capability, DenseAttention: found False, expected True"
+
+
+def test_silence_is_no_excuse() -> None:
+    outcome = only(run(platforms.SilentPlatform, "attention.sliding_window"))
+    assert outcome.status is Status.FAILED
+    assert "says nothing about sliding window: declare it full, or decline it with a reason" in outcome.detail
+
+
+def test_signatures_and_torch_in_doctor() -> None:
+    laws = ("contract.the_platform_fills_its_contract", "contract.its_module_needs_no_torch")
+    first, second = run(platforms.OldSignaturePlatform, *laws).outcomes
+    assert "OldSignaturePlatform.set_device" in first.detail and "cannot be called as the contract says" in first.detail
+    assert "found ['doctor()'], expected []" in second.detail
+
+
+def test_an_interruption_is_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platforms.SoundPlatform, "memory_info", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(platforms.SoundPlatform, "memory.memory_info_is_plausible")
+
+
+def interrupt(*_: object) -> tuple[int, int]:
+    raise KeyboardInterrupt
+
+
+def test_dtypes_are_chosen() -> None:
+    law = "ops.linear"
+    assert [o.dtype for o in run(platforms.SoundPlatform, law).outcomes] == ["float32"]
+    assert [o.dtype for o in run(platforms.SoundPlatform, law, dtypes=["bfloat16"]).outcomes] == ["bfloat16"]
+    every = run_laws(path_of(platforms.SoundPlatform), laws=[law])
+    assert [o.dtype for o in every.outcomes] == ["float32", "bfloat16"]
+    with pytest.raises(ConfigError, match="does not support the dtype 'float16'"):
+        run(platforms.SoundPlatform, law, dtypes=["float16"])
+
+
+def test_watchers_see_each_law_begin_and_end() -> None:
+    seen: list[str] = []
+    run(
+        platforms.SoundPlatform,
+        "ops.linear",
+        "sampler.greedy",
+        on_start=lambda law, dtype: seen.append(f"> {law.full_name} {dtype}"),
+        on_outcome=lambda outcome: seen.append(f"{outcome.status.value} {outcome.law}"),
+    )
+    assert seen == [
+        "> ops.linear float32",
+        "passed ops.linear",
+        "> sampler.greedy float32",
+        "passed sampler.greedy",
+    ]
+
+
+def test_an_unknown_law_names_near_ones() -> None:
+    with pytest.raises(
+        ConfigError, match=r"No law is called 'attention.sliding_windows'(?s:.*)attention.sliding_window"
+    ):
+        select_laws(["attention.sliding_windows"])
+
+
+def test_laws_are_chosen_by_area_name_and_pattern() -> None:
+    def names(laws: tuple[Law, ...]) -> set[str]:
+        return {law.full_name for law in laws}
+
+    assert names(select_laws(["ops.linear"])) == {"ops.linear"}
+    assert names(select_laws(["*.rms_norm*"])) == {"ops.rms_norm", "ops.rms_norm_with_residual"}
+    assert {law.area for law in select_laws(["memory", "sampler"])} == {"memory", "sampler"}
+    assert names(select_laws(quick=True)) < names(select_laws()) == names(all_laws())
+
+
+def test_nothing_checked_is_not_passed() -> None:
+    report = run(platforms.SpeechlessPlatform, "ops.linear")
+    assert report.outcomes == () and not report.passed
+
+
+def test_what_is_expensive_is_made_once() -> None:
+    made: list[int] = []
+    with Workplace(path_of(platforms.SoundPlatform)) as workplace:
+        assert [workplace.kept("key", lambda: made.append(1) or len(made)) for _ in range(3)] == [1, 1, 1]
