@@ -53,6 +53,16 @@ def test_prompts_from_standard_input(capsys: pytest.CaptureFixture[str], monkeyp
     assert capsys.readouterr().out.startswith("Count: 17 18 19 2")
 
 
+@pytest.mark.parametrize("words", [["-", "--max-tokens", "2"], ["--max-tokens", "2", "-"]])
+def test_a_dash_is_standard_input(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("Count: 17 18 19\n"))
+    assert main(["generate", "Count: 1 2 3", *SMALL, *words, "--json"]) == 0
+    prompts = {json.loads(line)["prompt"] for line in capsys.readouterr().out.splitlines()}
+    assert prompts == {"Count: 1 2 3", "Count: 17 18 19"}
+
+
 def test_no_prompt_at_all(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert main(["generate"]) == 2

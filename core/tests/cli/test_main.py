@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +41,10 @@ def _misuse(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("bench latency extra", "vllm bench latency does not know what to do with 'extra'"),
         ("bench latency --num-iter 3", "Did you mean: --num-iters"),
         ("bench", "KIND"),
+        ("bench serve --model x", "vllm: `vllm bench serve` is not in this release yet."),
+        ("bench startup --output-json /nope/x.json", "--output-json /nope/x.json: there is no folder /nope."),
+        ("bench latency --output-json /", "--output-json / cannot be written."),
+        ("bench throughput --output-json=/nope/x", "there is no folder /nope."),
         ("plugin list --jsn", "vllm plugin list has no option --jsn.\n  Did you mean: --json"),
     ],
 )
@@ -60,6 +66,22 @@ def test_the_traceback_is_there_for_those_who_want_it(
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "DEBUG")
     assert main(["generate", "x", "--model", "/nowhere/at/all"]) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_wrong_level_of_the_log_is_told_once_and_without_traceback() -> None:
+    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "generate", "x"]
+    environ = {**os.environ, "VLLM_LOGGING_LEVEL": "BOGUS"}
+    done = subprocess.run(command, check=False, env=environ, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.count("The environment variable VLLM_LOGGING_LEVEL is 'BOGUS'") == 1
+
+
+@pytest.mark.parametrize("words", [["--version"], ["collect-env", "--json"]])
+def test_a_full_disk_is_told_without_traceback(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "vllm.entrypoints.cli.main", *words]
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "vllm: The output could not be written: No space left on device.\n")
 
 
 def test_no_platform_reaches_the_user_word_for_word() -> None:

@@ -122,7 +122,7 @@ def _keyword(key: str, value: Any, names: Mapping[str, str], path: Path) -> str 
 def take_extras(extras: Iterable[str], args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Add words between options to the command's positional ones. Raises UsageError for what no option took."""
     for word in extras:
-        if hasattr(args, "positional") and not word.startswith("-"):
+        if hasattr(args, "positional") and (word == "-" or not word.startswith("-")):
             args.positional.append(word)
         else:
             with as_usage_errors():

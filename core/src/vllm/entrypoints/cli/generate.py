@@ -49,7 +49,7 @@ class GenerateOptions:
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `vllm generate`."""
-    more = "The default is greedy: the same prompt gives the same text. Without a prompt, standard input is read."
+    more = "The default is greedy: the same prompt gives the same text. Without a prompt, or for -, standard input is read."
     parser = add_command(
         subparsers,
         "generate",
@@ -80,9 +80,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prompts(words: list[str], file: str | None) -> list[str]:
-    """From the command line, then from the file; from standard input where there is neither and it is no terminal."""
+    """From the command line, where - is standard input, then from the file; without either from standard input, if no terminal."""
     lines = [] if file is None else _lines(file)
-    prompts = [*words, *lines]
+    prompts = [prompt for word in words for prompt in (_lines("-") if word == "-" else [word])] + lines
     if not prompts and file is None and not sys.stdin.isatty():
         prompts = _lines("-")
     if prompts:

@@ -7,6 +7,7 @@ run is imported, and nothing heavy before it starts to work.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -15,37 +16,60 @@ from typing import Any
 
 from vllm.entrypoints.cli.argv import normalized
 from vllm.entrypoints.cli.errors import UsageError
-from vllm.errors import VllmError, near_names
+from vllm.errors import ConfigError, VllmError, near_names
 
 __all__ = ["main"]
 
 _COMMANDS = {"generate": "generate", "bench": "bench", "plugin": "plugin", "collect-env": "collect_env"}
 """Command -> its module beside this one."""
-_NOT_YET = ("serve", "chat", "complete", "run-batch")
-"""Commands of vLLM's that this release does not have."""
+_OFFLINE = "`vllm generate` works offline; so does vllm.LLM in Python"
+_NOT_YET = {
+    **dict.fromkeys(("serve", "chat", "complete", "run-batch"), _OFFLINE),
+    **dict.fromkeys(("bench serve", "bench sweep"), "`vllm bench throughput` and `vllm bench latency` need no server"),
+}
+"""Commands of vLLM's that this release does not have -> what there is instead."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _FAILED, _MISUSED, _INTERRUPTED = 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit status. `argv` is without the program's name."""
     try:
-        return _run(normalized(sys.argv[1:] if argv is None else argv))
-    except SystemExit as stop:  # argparse: --help, --version, or a usage error that it has printed
-        return stop.code if isinstance(stop.code, int) else _FAILED
+        return _run_and_flush(normalized(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
         print("\nvllm: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, e.g. `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+        _silence_stdout()
         return _FAILED
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        _silence_stdout()
+        return _report(VllmError(f"The output could not be written: {error.strerror}."))
     except VllmError as error:
         return _report(error)
 
 
+def _silence_stdout() -> None:
+    """What is still in the buffer goes nowhere, or the interpreter complains at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run_and_flush(argv: Sequence[str]) -> int:
+    try:
+        status = _run(argv)
+    except SystemExit as stop:  # argparse: --help, --version, or a usage error that it has printed
+        status = stop.code if isinstance(stop.code, int) else _FAILED
+    sys.stdout.flush()  # or what cannot be written is told by the interpreter at its end
+    return status
+
+
 def _run(argv: Sequence[str]) -> int:
-    command = next((word for word in argv if not word.startswith("-")), None)
+    words = [word for word in argv if not word.startswith("-")]
+    command = words[0] if words else None
     if command is not None:
-        _check_command(command)
+        _check_command(command, " ".join(words[:2]))
     parser = _parser([command] if command else _COMMANDS)
     args, extras = parser.parse_known_args(argv)
     if command is None:
@@ -83,12 +107,10 @@ class _Version(argparse.Action):
         parser.exit(0)
 
 
-def _check_command(command: str) -> None:
-    if command in _NOT_YET:
-        raise UsageError(
-            f"`vllm {command}` is not in this release yet.",
-            remedy="`vllm generate` works offline; so does vllm.LLM in Python",
-        )
+def _check_command(command: str, with_next_word: str) -> None:
+    for name in (command, with_next_word):
+        if name in _NOT_YET:
+            raise UsageError(f"`vllm {name}` is not in this release yet.", remedy=_NOT_YET[name])
     if command not in _COMMANDS:
         raise UsageError(
             f"There is no command `vllm {command}`; there are {', '.join(_COMMANDS)}.",
@@ -107,14 +129,21 @@ def _innermost(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse
 
 def _report(error: VllmError) -> int:
     """One message. The traceback is for those who look into it."""
-    from vllm import envs
-
-    if envs.VLLM_LOGGING_LEVEL == "DEBUG":
+    if _wants_traceback():
         import traceback
 
         traceback.print_exception(type(error), error, error.__traceback__)
     print(f"vllm: {error}", file=sys.stderr)
     return _MISUSED if isinstance(error, UsageError) else _FAILED
+
+
+def _wants_traceback() -> bool:
+    from vllm import envs
+
+    try:
+        return envs.VLLM_LOGGING_LEVEL == "DEBUG"
+    except ConfigError:  # the variable itself is what is wrong: it is reported by whoever read it first
+        return False
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from vllm.config.option_kinds import SWITCH, text, whole
 from vllm.config.options import option, read_options
+from vllm.errors import ConfigError, VllmError
 
 if TYPE_CHECKING:
     from vllm.config.engine_args import EngineArgs
     from vllm.entrypoints.llm import LLM
     from vllm.sampling_params import SamplingParams
 
-__all__ = ["BenchOptions", "create_llm", "percentiles", "random_prompts", "sampling_params", "write_json"]
+__all__ = [
+    "BenchOptions",
+    "check_json_path",
+    "create_llm",
+    "percentiles",
+    "print_latencies",
+    "random_prompts",
+    "sampling_params",
+    "write_json",
+]
 
 PERCENTS = (10, 25, 50, 75, 90, 99)
 
@@ -38,6 +49,7 @@ class BenchOptions:
 
     def __post_init__(self) -> None:
         read_options(self)
+        check_json_path(self.output_json)
 
 
 def create_llm(engine_args: EngineArgs) -> LLM:
@@ -93,7 +105,22 @@ def print_latencies(what: str, values_s: Sequence[float]) -> dict[str, Any]:
     return {f"avg_{key}": average_s, "latencies": list(values_s), "percentiles": {str(k): v for k, v in found.items()}}
 
 
+def check_json_path(path: str | None) -> None:
+    """Raise ConfigError where `--output-json` could not be written: before the measurement, not after it."""
+    if path is None:
+        return
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"--output-json {path}: there is no folder {folder}.", remedy="create it, or give another")
+    if Path(path).is_dir() or not os.access(path if Path(path).exists() else folder, os.W_OK):
+        raise ConfigError(f"--output-json {path} cannot be written.", remedy="give a file that you may write")
+
+
 def write_json(path: str | None, result: Mapping[str, Any]) -> None:
     """Write the result where `--output-json` says."""
-    if path is not None:
+    if path is None:
+        return
+    try:
         Path(path).write_text(json.dumps(result, indent=4) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise VllmError(f"--output-json {path} could not be written: {error.strerror}.") from error

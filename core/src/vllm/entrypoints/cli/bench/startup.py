@@ -13,7 +13,7 @@ from typing import Any
 from vllm.config.engine_args import EngineArgs
 from vllm.config.option_kinds import text, whole
 from vllm.config.options import option, options_of, read_options
-from vllm.entrypoints.cli.bench.common import print_latencies, write_json
+from vllm.entrypoints.cli.bench.common import check_json_path, print_latencies, write_json
 from vllm.entrypoints.cli.flags import add_command, read_sets
 from vllm.errors import VllmError
 
@@ -34,6 +34,7 @@ class StartupOptions:
 
     def __post_init__(self) -> None:
         read_options(self)
+        check_json_path(self.output_json)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
