@@ -101,6 +101,17 @@ def test_generation_config_and_end_tokens(tmp_path: Path) -> None:
     assert eos_token_ids({}, {}) == ()
 
 
+@pytest.mark.parametrize("value", ["x", ["x"], [5, None], 2.5, True, {"id": 5}])
+def test_an_end_token_that_is_no_id(value: object) -> None:
+    with pytest.raises(
+        ConfigError, match=r"(?s)The model's config has eos_token_id .*--hf-overrides.eos_token_id N"
+    ) as told:
+        eos_token_ids({"eos_token_id": value}, {})
+    assert repr(value) in str(told.value)
+    with pytest.raises(ConfigError, match=r"(?s)generation config has eos_token_id .*--override-generation-config"):
+        eos_token_ids({"eos_token_id": 5}, {"eos_token_id": value})
+
+
 # -- context length -------------------------------------------------------------------------------------------------------------
 
 

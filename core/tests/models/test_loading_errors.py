@@ -45,6 +45,13 @@ def _edit(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> 
     save_file(tensors, path)
 
 
+@pytest.mark.parametrize("value", ["1e-5", float("nan"), -1.0, True])
+def test_a_norm_s_epsilon_that_is_no_number_is_told_before_weights_are_read(folder: Path, value: object) -> None:
+    edit_config(folder, rms_norm_eps=value)
+    (folder / "model.safetensors").write_bytes(b"never read")
+    assert f"rms_norm_eps {value!r}; a number >= 0 is needed" in _error(folder, ConfigError)
+
+
 def test_another_shape(folder: Path) -> None:
     _edit(folder, lambda tensors: tensors.update({UP: torch.zeros(95, 64)}))
     text = _error(folder)

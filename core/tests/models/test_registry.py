@@ -13,6 +13,7 @@ from torch import nn
 
 from core.tests.models.checkpoints import FAMILIES, VOCAB, edit_config, expected_log_probs, random_texts
 from core.tests.models.running import PagedRun, load
+from vllm import LLM
 from vllm.attention.layer import Attention
 from vllm.errors import ConfigError
 from vllm.model_executor.context import ModelContext
@@ -48,6 +49,16 @@ def test_an_unknown_architecture_lists_near_names() -> None:
         ModelRegistry.resolve("LamaForCausalLM")
     assert "No model is known for the architecture LamaForCausalLM." in str(caught.value)
     assert str(caught.value).endswith("Did you mean: LlamaForCausalLM?")
+
+
+def test_a_class_that_only_the_script_registered_is_unknown_to_workers() -> None:
+    ModelRegistry.register_model("Mine", LlamaForCausalLM)
+    with pytest.raises(ConfigError) as told:
+        LLM(hf_overrides={"architectures": ["Mine"]}, tensor_parallel_size=2, max_model_len=64, load_format="dummy")
+    text = str(told.value)
+    assert "No model is known for the architecture Mine" in text and "Raised by: Worker" in text
+    assert "workers are fresh processes" in text
+    assert "dotted path" in text and "installed package" in text and "vllm.general_plugins" in text
 
 
 @pytest.mark.parametrize(

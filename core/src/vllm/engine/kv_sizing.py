@@ -57,19 +57,25 @@ def _check_one_request_fits(config: VllmConfig, capacity_tokens: int, bytes_per_
     if capacity_tokens >= max_model_len:
         return
     needed_mib = max_model_len * bytes_per_token / 2**20
-    if config.cache_config.num_blocks_override is not None:
-        remedy = f"raise --num-gpu-blocks-override, or lower --max-model-len to {capacity_tokens} or less"
-    else:
-        remedy = (
-            f"lower --max-model-len to {capacity_tokens} or less, or give the cache more memory: raise "
-            "--gpu-memory-utilization, --kv-cache-memory-bytes, or on a CPU VLLM_CPU_KVCACHE_SPACE"
-        )
     raise ConfigError(
         f"The context of {max_model_len} tokens needs {needed_mib:.1f} MiB of KV cache, but the cache holds only "
         f"{capacity_tokens} tokens ({capacity_tokens * bytes_per_token / 2**20:.1f} MiB)",
         cause="the model and the step's activations leave too little memory for one request of full length",
-        remedy=remedy,
+        remedy=_remedy(config, capacity_tokens),
     )
+
+
+def _remedy(config: VllmConfig, capacity_tokens: int) -> str:
+    shorter = f"lower --max-model-len to {capacity_tokens} or less"
+    if config.cache_config.num_blocks_override is not None:
+        return f"raise --num-gpu-blocks-override, or {shorter}"
+    more = (
+        "give the cache more memory: raise --gpu-memory-utilization, --kv-cache-memory-bytes, "
+        "or on a CPU VLLM_CPU_KVCACHE_SPACE"
+    )
+    if capacity_tokens == 0:
+        return f"{more}; or use a smaller model, or spread it with --tensor-parallel-size: no context is short enough"
+    return f"{shorter}, or {more}"
 
 
 def _log_capacity(capacity_tokens: int, max_model_len: int) -> None:

@@ -69,15 +69,25 @@ def load_generation_config(folder: str | Path) -> dict[str, Any]:
 
 
 def eos_token_ids(hf_config: Mapping[str, Any], generation_config: Mapping[str, Any]) -> tuple[int, ...]:
-    """Every id that ends a text: of the generation config and of the config, without repeats, in that order."""
-    found = [*_as_ids(generation_config.get("eos_token_id")), *_as_ids(hf_config.get("eos_token_id"))]
+    """Every id that ends a text: of the generation config and of the config, without repeats, in that order.
+
+    Raises:
+        ConfigError: an entry that is no id and no list of ids.
+    """
+    found = [*_as_ids(generation_config, "generation config"), *_as_ids(hf_config, "config")]
     return tuple(dict.fromkeys(found))
 
 
-def _as_ids(value: int | Sequence[int] | None) -> tuple[int, ...]:
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, int) else tuple(value)
+def _as_ids(config: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    value = config.get("eos_token_id")
+    ids = [] if value is None else value if isinstance(value, list | tuple) else [value]
+    if all(isinstance(each, int) and not isinstance(each, bool) for each in ids):
+        return tuple(ids)
+    option = "--hf-overrides" if name == "config" else "--override-generation-config"
+    raise ConfigError(
+        f"The model's {name} has eos_token_id {value!r}; a token id or a list of ids is needed.",
+        remedy=f"correct the file, or give the id: {option}.eos_token_id N",
+    )
 
 
 def _config_path(folder: Path) -> Path:

@@ -39,6 +39,9 @@ class _ModelRegistry:
     def register_model(self, architecture: str, model: str | type[Any]) -> None:
         """Serve `architecture` by a class, or by the path "package.module:Class", which is imported only when such a model is loaded.
 
+        Counts for this process. Workers are processes of their own where there are several: they load the plugins of the group
+        `vllm.general_plugins`, so that is where a model for them is registered.
+
         Raises:
             ConfigError: a path without a class name.
         """
@@ -65,8 +68,11 @@ class _ModelRegistry:
         named = ", ".join(architectures)
         raise ConfigError(
             f"No model is known for the architecture {named}. Known: {', '.join(self.get_supported_archs())}.",
-            cause="the family is not written yet, or the plugin that registers it is not loaded (see VLLM_PLUGINS)",
-            remedy="register a class with ModelRegistry.register_model, or name a compatible architecture with --hf-overrides",
+            cause="the family is not written yet, the plugin that registers it is not loaded (see VLLM_PLUGINS), or a script "
+            "has registered it for its own process: workers are fresh processes, which know nothing of that",
+            remedy="register its dotted path with ModelRegistry.register_model in an installed package, from an entry point of "
+            "the group vllm.general_plugins, which every process loads (with one worker the script's own call is enough); "
+            "or name a compatible architecture with --hf-overrides",
             candidates=dict.fromkeys(name for wanted in architectures for name in _near(wanted, self._models)),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ __all__ = ["LLAMA_NAMES", "head_size_of", "layer_types_of", "llama_like_spec", "
 
 _REQUIRED = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 _SIZES = (*_REQUIRED, "num_key_value_heads", "head_dim")
+_NORM_EPS = 1e-6
+"""Where the config does not say."""
 _ACTIVATIONS = {
     "silu": "silu_and_mul",
     "swish": "silu_and_mul",
@@ -52,7 +55,7 @@ def llama_like_spec(
         "num_kv_heads": num_kv_heads_of(hf_config),
         "head_size": head_size,
         "layers": tuple(layers or windowed_layers(hf_config, window=None)),
-        "norm_eps": hf_config.get("rms_norm_eps", 1e-6),
+        "norm_eps": _norm_eps(hf_config),
         "activation_op": _activation(hf_config),
         "attention_scale": head_size**-0.5,
         "tied_embeddings": bool(hf_config.get("tie_word_embeddings", False)),
@@ -134,6 +137,16 @@ def _check_required(hf_config: Mapping[str, Any]) -> None:
         if size is not None and not (isinstance(size, int) and size >= 1):
             what = f"The model's config has {key} {size!r}; a whole number >= 1 is needed."
             raise ConfigError(what, remedy="use the config.json that came with the weights, or correct --hf-overrides")
+
+
+def _norm_eps(hf_config: Mapping[str, Any]) -> float:
+    value = hf_config.get("rms_norm_eps", _NORM_EPS)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
+    what = f"The model's config has rms_norm_eps {value!r}; a number >= 0 is needed."
+    raise ConfigError(
+        what, remedy="use the config.json that came with the weights, or give it: --hf-overrides.rms_norm_eps N"
+    )
 
 
 def _activation(hf_config: Mapping[str, Any]) -> str:
