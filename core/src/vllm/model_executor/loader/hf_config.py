@@ -155,7 +155,7 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def _made_by(overrides: Callable[[dict[str, Any]], Mapping[str, Any]], config: dict[str, Any]) -> dict[str, Any]:
-    made = overrides(config)
+    made: object = overrides(config)  # whatever the user wrote it to return
     if isinstance(made, Mapping):
         return dict(made)
     what = f"The function given as hf_overrides returned {made!r} instead of the config."
