@@ -95,6 +95,27 @@ class MisnamedOpsPlatform(SoundPlatform):
         return {"rms_norm": "core.tests.testing.broken_parts.NormWithoutEps"}
 
 
+class MeddlingPlatform(SoundPlatform):
+    """Writes into a mapping of the configuration that it was given."""
+
+    def check_and_update_config(self, config: VllmConfig) -> VllmConfig:
+        config.additional_config["calls"] = config.additional_config.get("calls", 0) + 1
+        return config
+
+
+class LonelyPlatform(SoundPlatform):
+    """One of its two ranks never comes back from an all-reduce."""
+
+    def capabilities(self) -> Mapping[Feature, Capability]:
+        return {**super().capabilities(), Feature.TENSOR_PARALLEL: Capability.full()}
+
+    def device_count(self) -> int:
+        return 2
+
+    def get_communicator_cls(self) -> str:
+        return "core.tests.testing.broken_parts.LonelyCommunicator"
+
+
 class OldSignaturePlatform(SoundPlatform):
     """Written against another contract."""
 

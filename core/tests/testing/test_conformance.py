@@ -59,11 +59,36 @@ def test_nor_the_place_where_laws_are_checked() -> None:
         make(workplace=None)
 
 
+def test_nor_by_a_mixin() -> None:
+    mixin = type("Mixin", (), {LAW: lambda self: None})
+    for bases in ((mixin, PlatformConformance), (PlatformConformance, mixin)):
+        with pytest.raises(ConfigError, match=f"replaces or removes {LAW}"):
+            type(PlatformConformance)("TestIt", bases, {"platform": SOUND})
+
+
+@pytest.mark.parametrize("member", ["__test__", "__init__", "setup_method", "setup_class"])
+def test_nothing_runs_before_a_law_or_instead_of_it(member: str) -> None:
+    with pytest.raises(ConfigError, match=f"TestIt defines {member}, which runs before every law"):
+        make(**{member: lambda self: pytest.skip("later")})
+
+
+def test_nor_does_a_fixture_unasked() -> None:
+    make(mine=pytest.fixture(lambda self: 1))
+    with pytest.raises(ConfigError, match="TestIt defines mine, which runs before every law"):
+        make(mine=pytest.fixture(autouse=True)(lambda self: pytest.skip("later")))
+
+
 @pytest.mark.parametrize(
-    "mark", [pytest.mark.skip, pytest.mark.xfail(reason="later"), pytest.mark.skipif(True, reason="x")]
+    "mark",
+    [
+        pytest.mark.skip,
+        pytest.mark.xfail(reason="later"),
+        pytest.mark.skipif(True, reason="x"),
+        pytest.mark.usefixtures("skipper"),
+    ],
 )
 def test_a_class_cannot_be_marked_away(mark: pytest.MarkDecorator) -> None:
-    with pytest.raises(ConfigError, match="which takes every law away"):
+    with pytest.raises(ConfigError, match="which can take every law away"):
         mark(make())
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import psutil
 import pytest
 
 from core.tests.testing import platforms
 from vllm.errors import ConfigError
 from vllm.platforms import Platform
-from vllm.testing import Report, run_laws
+from vllm.testing import Report, run_laws, workplace
 from vllm.testing.catalogue import all_laws, select_laws
 from vllm.testing.law import Law
 from vllm.testing.report import Outcome, Status
@@ -90,6 +91,19 @@ def test_signatures_and_torch_in_doctor() -> None:
     first, second = run(platforms.OldSignaturePlatform, *laws).outcomes
     assert "OldSignaturePlatform.set_device" in first.detail and "cannot be called as the contract says" in first.detail
     assert "found ['doctor()'], expected []" in second.detail
+
+
+def test_a_mapping_that_is_written_into_is_seen() -> None:
+    outcome = only(run(platforms.MeddlingPlatform, "contract.the_configuration_settles"))
+    assert outcome.detail == "check_and_update_config changed its argument"
+
+
+def test_a_rank_that_never_comes_back_ends_the_law_and_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workplace, "PAIR_TIMEOUT_s", 1.0)
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    report = run_laws(path_of(platforms.LonelyPlatform), laws=["collectives.all_reduce"], dtypes=["float32"])
+    assert "was not answered within 1 s by" in only(report).detail
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
 
 
 def test_an_interruption_is_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:

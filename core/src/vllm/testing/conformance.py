@@ -9,6 +9,7 @@ deselects or marks are missed when the class starts.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -27,6 +28,8 @@ from vllm.testing.workplace import Workplace
 __all__ = ["PlatformConformance"]
 
 _FORBIDDEN_MARKS = frozenset({"skip", "skipif", "xfail"})
+_COLLECTION = frozenset({"__test__", "__init__", "__new__", "setup_class", "setup_method", "setup"})
+"""With these a class takes all its tests out of the run, or skips them before they begin."""
 
 
 def _test_of(law: Law) -> Callable[..., None]:
@@ -72,14 +75,19 @@ class _Sealed(type):
     """Refuses, when a class is made and ever after, what would take a law away or weaken it."""
 
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
-        if bases:
-            for attribute, value in namespace.items():
-                _refuse(name, attribute, value)
-            if not any("platform" in vars(base) for base in bases) and not isinstance(namespace.get("platform"), str):
-                raise ConfigError(
-                    f"{name} names no platform.", remedy='write platform = "name of the entry point" in the class'
-                )
-        return super().__new__(mcs, name, bases, namespace)
+        inherits = any("platform" in vars(base) for base in bases)
+        if bases and not inherits and not isinstance(namespace.get("platform"), str):
+            raise ConfigError(
+                f"{name} names no platform.", remedy='write platform = "name of the entry point" in the class'
+            )
+        cls = super().__new__(mcs, name, bases, namespace)
+        for base in (
+            cls.__mro__[:-1] if bases else ()
+        ):  # mixins too: what stands before the kit in the MRO would replace a law
+            if not base.__dict__.get("_is_the_kit", False):
+                for attribute, value in vars(base).items():
+                    _refuse(name, attribute, value)
+        return cls
 
     def __setattr__(cls, attribute: str, value: Any) -> None:
         _refuse(cls.__name__, attribute, value)
@@ -97,13 +105,27 @@ def _refuse(cls_name: str, attribute: str, value: Any) -> None:
             cause="a platform that cannot keep a law",
             remedy="decline the feature, with the reason, in Platform.capabilities(): the laws that need it are excused then",
         )
+    if attribute in _COLLECTION or _is_autouse(value):
+        raise ConfigError(
+            f"{cls_name} defines {attribute}, which runs before every law, or instead of it.",
+            remedy="put it, and the tests that need it, into a class of their own",
+        )
     marks = value if isinstance(value, list) else [value]
-    weakening = [mark.name for mark in marks if attribute == "pytestmark" and mark.name in _FORBIDDEN_MARKS]
+    forbidden = {*_FORBIDDEN_MARKS, "usefixtures"}
+    weakening = [mark.name for mark in marks if attribute == "pytestmark" and mark.name in forbidden]
     if weakening:
         raise ConfigError(
-            f"{cls_name} is marked {', '.join(weakening)}, which takes every law away.",
+            f"{cls_name} is marked {', '.join(weakening)}, which can take every law away.",
             remedy="decline features, with the reason, in Platform.capabilities()",
         )
+
+
+def _is_autouse(value: object) -> bool:
+    """Whether it is a fixture that every test of its class gets; the marker's name differs between versions of pytest."""
+    for name in ("_fixture_function_marker", "_pytestfixturefunction"):
+        if getattr(inspect.getattr_static(value, name, None), "autouse", False):
+            return True
+    return False
 
 
 _SELECTING = ("keyword", "markexpr", "deselect", "lf", "last_failed", "stepwise")
@@ -129,6 +151,7 @@ class PlatformConformance(metaclass=_Sealed):
     """Subclass it with `platform`, an entry-point name or a dotted path; add tests of your own under other names."""
 
     platform: str
+    _is_the_kit = True
 
     @pytest.fixture(scope="class")
     @classmethod

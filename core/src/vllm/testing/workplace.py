@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Workplace"]
 
 T = TypeVar("T")
+PAIR_TIMEOUT_s = 150.0
+"""A call on two ranks takes well under a second; a library without time-outs of its own would keep the kit for ever."""
 
 
 class Workplace:
@@ -90,7 +92,7 @@ class Workplace:
 
             self._pair = start_pair(self)
         try:
-            return self._pair.call(function, *args, **kwargs)
+            return self._pair.collective_rpc(function, PAIR_TIMEOUT_s, args, kwargs)
         except BaseException:
             self._pair.shutdown()
             self._pair = None
