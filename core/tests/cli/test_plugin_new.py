@@ -151,6 +151,8 @@ def environ(installed: Path) -> dict[str, str]:
         ("_chip", "cannot be called '_chip'"),
         ("čip", "cannot be called 'čip'"),
         ("", "cannot be called ''"),
+        ("chip_", "cannot be called 'chip_'.*Did you mean: chip"),
+        ("my__chip", "cannot be called 'my__chip'.*Did you mean: my_chip"),
         ("../chip", r"cannot be called '\.\./chip'"),
         ("class", "'class' is reserved"),
         ("vllm", "'vllm' is reserved"),
@@ -191,6 +193,18 @@ def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
     (tmp_path / "chip").mkdir()
     write_plugin("my_chip", tmp_path / "chip")
     assert generated_files(tmp_path / "chip") == FILES
+
+
+def test_the_folder_that_the_shell_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["plugin", "new", "my_chip", "--dest", "."]) == 0
+    assert generated_files(Path()) == FILES
+
+
+def test_the_next_steps_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "my chips"
+    assert main(["plugin", "new", "my_chip", "--dest", str(folder)]) == 0
+    assert f"pip install -e '{folder}'\n" in capsys.readouterr().out
 
 
 def test_what_cannot_be_finished_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from keyword import iskeyword, issoftkeyword
 from pathlib import Path
+from shlex import quote
 from string import Template
 
 from vllm.entrypoints.cli.errors import UsageError
@@ -45,7 +46,7 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     """Register `vllm plugin new`."""
     what = "write a new plugin: a complete package that runs on the CPU until you put your device in"
     parser = actions.add_parser("new", help=what, description=what[0].upper() + what[1:] + ".")
-    parser.add_argument("name", metavar="NAME", help="the platform's name: small letters, digits and _, like mychip")
+    parser.add_argument("name", metavar="NAME", help="the platform's name: small letters and digits, words parted by _, like mychip")
     parser.add_argument("--dest", metavar="DIR", type=Path, help="folder of the package (default: vllm-plugin-NAME)")
     parser.set_defaults(run=run)
 
@@ -73,11 +74,21 @@ def write_plugin(name: str, folder: Path) -> tuple[Path, ...]:
     try:
         written = tuple(_write_files(draft, words))
         draft.chmod(0o755)  # temporary folders are their owner's alone
-        draft.rename(folder)  # complete, or not at all
+        _put(draft, folder)
     except BaseException:
         shutil.rmtree(draft)
         raise
     return written
+
+
+def _put(draft: Path, folder: Path) -> None:
+    """Complete, or not at all. An empty folder stays the one it is: a shell may stand in it, as with `--dest .`"""
+    if not folder.exists():
+        draft.rename(folder)
+        return
+    for path in draft.iterdir():
+        path.rename(folder / path.name)
+    draft.rmdir()
 
 
 def check_name(name: str) -> None:
@@ -86,11 +97,13 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: not an identifier in small letters, reserved, or taken by what is installed.
     """
-    if not (name.isascii() and name.isidentifier() and name == name.lower()) or name.startswith("_"):
-        near = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name.lower()).strip("_")
+    words = name.split("_")  # "chip_" and "my__chip" would make distributions that no index takes
+    if not (name.isascii() and name.isidentifier() and name == name.lower() and all(words)):
+        letters = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name.lower())
+        near = "_".join(filter(None, letters.split("_")))
         raise UsageError(
             f"A platform cannot be called {name!r}: it becomes part of module names.",
-            remedy="use small letters, digits and _, beginning with a letter",
+            remedy="use small letters and digits, single _ between them, beginning with a letter",
             candidates=[near] if near.isidentifier() else [],
         )
     if name in _RESERVED or iskeyword(name) or issoftkeyword(name):
@@ -163,7 +176,7 @@ def _write_files(folder: Path, words: dict[str, str]) -> Iterator[Path]:
 
 
 def _next_steps(name: str, folder: Path) -> Iterator[str]:
-    yield f"{Path(sys.executable).name} -m pip install -e {folder}"
+    yield f"{Path(sys.executable).name} -m pip install -e {quote(str(folder))}"
     yield f'VLLM_PLATFORM={name} vllm generate "Count: 17 18 19"'
     yield f"vllm plugin test {name}"
     yield f"then read {folder / 'README.md'}: what to change first"
