@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vllm.platforms import Capability, Feature, Platform
+from vllm.platforms.constraints import SchedulingConstraints
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -101,6 +102,20 @@ class MeddlingPlatform(SoundPlatform):
     def check_and_update_config(self, config: VllmConfig) -> VllmConfig:
         config.additional_config["calls"] = config.additional_config.get("calls", 0) + 1
         return config
+
+
+class SmallBlocksPlatform(SoundPlatform):
+    """Its blocks hold four tokens."""
+
+    def scheduling_constraints(self, config: VllmConfig) -> SchedulingConstraints:
+        return SchedulingConstraints(default_block_size=4, block_size_multiple=4)
+
+
+class LargeBlocksPlatform(SoundPlatform):
+    """Its blocks hold 256 tokens."""
+
+    def scheduling_constraints(self, config: VllmConfig) -> SchedulingConstraints:
+        return SchedulingConstraints(default_block_size=256, block_size_multiple=256)
 
 
 class LonelyPlatform(SoundPlatform):

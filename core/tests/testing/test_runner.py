@@ -106,6 +106,19 @@ def test_a_rank_that_never_comes_back_ends_the_law_and_leaves_no_process(monkeyp
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
 
 
+@pytest.mark.parametrize(
+    ("platform_cls", "laws"),
+    [
+        (platforms.SmallBlocksPlatform, ["attention.many_rows", "attention.long_contexts", "attention.ragged_rows"]),
+        (platforms.LargeBlocksPlatform, ["attention.ragged_rows", "generation.preempted_equals_uninterrupted"]),
+    ],
+)
+def test_laws_fit_any_block_size(platform_cls: type[Platform], laws: list[str]) -> None:
+    report = run_laws(path_of(platform_cls), laws=laws, dtypes=["float32"])
+    assert [outcome.detail for outcome in report.broken] == []
+    assert report.count(Status.PASSED) == len(laws)
+
+
 def test_an_interruption_is_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platforms.SoundPlatform, "memory_info", interrupt)
     with pytest.raises(KeyboardInterrupt):

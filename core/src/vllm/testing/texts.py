@@ -26,8 +26,8 @@ def _tokenizer() -> Tokenizer:
 
 @functools.cache
 def prose() -> tuple[int, ...]:
-    """Several hundred ids."""
-    return tuple(_tokenizer().encode(_PROSE * 2, add_special_tokens=False))
+    """About a thousand ids: more than two blocks of any size in use."""
+    return tuple(_tokenizer().encode(_PROSE * 4, add_special_tokens=False))
 
 
 def counting(first: int) -> tuple[int, ...]:
