@@ -78,7 +78,7 @@ def _addition(item: Item, old: Mapping[str, Item]) -> Change:
 
 def _must_be_given(item: Item, owner: Item) -> bool:
     """To the constructor of a message, or by a subclass of a contract."""
-    declared = "@dataclass" in owner.text or item.text.startswith(": ClassVar[")
+    declared = "@dataclass" in owner.text or "NamedTuple" in _bases(owner) or item.text.startswith(": ClassVar[")
     return item.kind is Kind.FIELD and declared and " = " not in item.text
 
 

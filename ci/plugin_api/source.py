@@ -124,7 +124,8 @@ def _shape(member: griffe.Object, owner: griffe.Class | None) -> tuple[Kind, str
         return Kind.FUNCTION, member.signature().removeprefix(member.name), _marks(member)
     assert isinstance(member, griffe.Attribute), f"{member.path} is a {member.kind}: the lock has no line for it"
     if "property" in member.labels:
-        return Kind.PROPERTY, f" -> {member.annotation}", ()
+        marks = ("abstract",) if "abstractmethod" in member.labels else ()
+        return Kind.PROPERTY, f" -> {member.annotation}", marks
     annotation = member.annotation or _annotation_of_parameter(member, owner)
     if annotation and member.labels >= {"class-attribute"} and "instance-attribute" not in member.labels:
         annotation = f"ClassVar[{annotation}]"  # griffe keeps the word as a label only

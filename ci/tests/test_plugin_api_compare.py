@@ -16,6 +16,8 @@ class Contract(abc.ABC)
     property size -> int
 class Message(Base) @dataclass(frozen=True)
     field rows: int
+class Pair(NamedTuple)
+    field left: int
 class Heir(Contract)
     def own() -> None
 class Answer(Enum)
@@ -59,6 +61,13 @@ BREAKING = [
     ),
     ("    field limit", "    field label: ClassVar[str]\n    field limit", "label: is a new field without a default"),
     ("    field rows: int\n", "    field rows: int\n    field more: str\n", "more: is a new field without a default"),
+    ("    field left: int\n", "    field left: int\n    field right: int\n", "right: is a new field without a default"),
+    ("    property size", "    abstract property size", "m.Contract.size: is mandatory now"),
+    (
+        "    property size",
+        "    abstract property width -> int\n    property size",
+        "m.Contract.width: is a new mandatory",
+    ),
     ("limit: int = 1", "limit: int = 2", "its value `1` became `2`"),
     ("limit: int = 1", "limit: str = 1", "its type `int` became `str`"),
     ("size -> int", "size -> float", "its type `int` became `float`"),

@@ -50,6 +50,9 @@ class Contract(abc.ABC):
     @property
     def is_done(self) -> bool:
         """Whether."""
+    @property
+    @abc.abstractmethod
+    def depth(self) -> int: ...
     @classmethod
     def make(cls) -> "Contract": ...
     def __str__(self) -> str: ...
@@ -81,6 +84,7 @@ class Contract(abc.ABC)
     final def run(rows: int = 0) -> str
     abstract def _run(rows: int) -> str
     property is_done -> bool
+    abstract property depth -> int
     classmethod def make() -> Contract
 export Elsewhere = scratch.other.Elsewhere
 export Locked = scratch.other.Locked
