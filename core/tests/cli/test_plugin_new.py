@@ -207,6 +207,12 @@ def test_the_next_steps_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixt
     assert f"pip install -e '{folder}'\n" in capsys.readouterr().out
 
 
+def test_a_folder_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["plugin", "new", "my_chip", "--dest", str(tmp_path / "file" / "chip")]) == 2
+    assert "File exists" in capsys.readouterr().err
+
+
 def test_what_cannot_be_finished_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, text: str, encoding: str | None = None) -> int:
         raise OSError("No space left on device")

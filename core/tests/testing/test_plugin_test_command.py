@@ -49,3 +49,12 @@ def test_an_unusable_plugin_says_why(capsys: pytest.CaptureFixture[str]) -> None
 def test_an_unknown_law(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugin", "test", "cpu_ref", "--law", "atention"]) == 1
     assert "No law is called 'atention'" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["plugin", "test", "cpu_ref", "--law", "contract", "--report", str(tmp_path / "file")]) == 2
+    words = capsys.readouterr()
+    assert "File exists" in words.err and words.out == ""

@@ -16,7 +16,7 @@ from pathlib import Path
 from shlex import quote
 from string import Template
 
-from vllm.entrypoints.cli.errors import UsageError
+from vllm.entrypoints.cli.errors import UsageError, as_usage_errors
 from vllm.plugins.api_range import CORE_DISTRIBUTION, canonical, core_version
 
 __all__ = ["add_parser", "check_name", "run", "write_plugin"]
@@ -46,7 +46,9 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     """Register `vllm plugin new`."""
     what = "write a new plugin: a complete package that runs on the CPU until you put your device in"
     parser = actions.add_parser("new", help=what, description=what[0].upper() + what[1:] + ".")
-    parser.add_argument("name", metavar="NAME", help="the platform's name: small letters and digits, words parted by _, like mychip")
+    parser.add_argument(
+        "name", metavar="NAME", help="the platform's name: small letters and digits, words parted by _, like mychip"
+    )
     parser.add_argument("--dest", metavar="DIR", type=Path, help="folder of the package (default: vllm-plugin-NAME)")
     parser.set_defaults(run=run)
 
@@ -69,8 +71,9 @@ def write_plugin(name: str, folder: Path) -> tuple[Path, ...]:
     check_name(name)
     _check_folder(folder)
     words = {**_names_of(name), "core_range": _core_range()}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    with as_usage_errors():  # read-only, or below a file
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         written = tuple(_write_files(draft, words))
         draft.chmod(0o755)  # temporary folders are their owner's alone

@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+from vllm.entrypoints.cli.errors import as_usage_errors
+
 __all__ = ["add_parser", "run"]
 
 
@@ -35,7 +37,9 @@ def run(args: argparse.Namespace) -> int:
     """Check the laws; 0 if all hold or are excused, 1 otherwise.
 
     Raises:
-        NoPlatformError: no such plugin, or it is not usable here. ConfigError: no such law or dtype.
+        NoPlatformError: no such plugin, or it is not usable here.
+        ConfigError: no such law or dtype.
+        UsageError: no report can be written there.
     """
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # the table is the log; before any logger is made
     from vllm.testing.report import write_report
@@ -44,6 +48,9 @@ def run(args: argparse.Namespace) -> int:
     from vllm.testing.terminal import LiveTable
 
     path = find_platform(args.name)
+    if args.report is not None:
+        with as_usage_errors():  # now, not after minutes of work
+            args.report.mkdir(parents=True, exist_ok=True)
     table = LiveTable(sys.stdout)
     report = run_laws(
         path,
