@@ -77,8 +77,9 @@ class Story:
     def __post_init__(self) -> None:
         self.backend: AttentionBackend[Any] = self.bench.workplace.backend(self.bench.dtype_name)
         rng = np.random.default_rng(self.blocks_seed)
-        self._free_blocks: list[int] = rng.permutation(np.arange(1, NUM_BLOCKS)).tolist()
+        self._free_blocks: list[int] = rng.permutation(np.arange(2, NUM_BLOCKS - 1)).tolist()
         self._poison = self._free_blocks.pop()
+        self._free_blocks += [NUM_BLOCKS - 1, 1]  # handed out first: where an index that is off by one, or -1, ends up
         self.forward: Callable[..., torch.Tensor] = self.backend.forward
         self._values = torch.Generator().manual_seed(self.values_seed)
         shapes = self.backend.kv_cache_shapes(NUM_BLOCKS, self.block_size, self.spec.num_kv_heads, self.spec.head_size)

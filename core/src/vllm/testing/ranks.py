@@ -92,9 +92,12 @@ def send_and_receive(worker: MeetingWorker, case: Case) -> torch.Tensor:
 
 
 def many_reduces(worker: MeetingWorker, case: Case, count: int) -> torch.Tensor:
-    """On a rank: collectives in a row, each on the last one's result and read at once, as a model's layers do."""
+    """On a rank: collectives in a row, each on the last one's result and read at once, as a model's layers do.
+
+    Averages, one added and taken away in turns: of an even count the average is left, and no result is the one before it.
+    """
     tensor = tensor_of(worker.rank, case).to(worker.device)
-    for _ in range(count):
-        tensor = worker.tp.all_reduce(tensor.clone()) * 0.5
+    for number in range(count):
+        tensor = worker.tp.all_reduce(tensor.clone()) * 0.5 + (-1) ** number
     worker.platform.synchronize()
     return tensor.cpu()
