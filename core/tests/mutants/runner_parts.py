@@ -1,0 +1,105 @@
+"""Owns runners, workers and recorders with one fault each, and the honest recorder.
+
+Legend: S slots, B block-table columns, T tokens, N rows, M sampling rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from vllm.messages import StepPlan
+from vllm.worker.captured_forward import CapturedForward
+from vllm.worker.kv_cache_spec import NULL_BLOCK, KVCacheConfig, KVCacheGroup
+from vllm.worker.step_inputs import InputBuilder
+from vllm.worker.torch_model_runner import TorchModelRunner
+from vllm.worker.torch_worker import TorchWorker
+
+
+class RolledLastTokens(InputBuilder):
+    def keep_last_tokens(self, slots_M: Any, tokens_M: torch.Tensor) -> None:
+        super().keep_last_tokens(slots_M, tokens_M.roll(1))
+
+
+class NeighboursLastToken(TorchModelRunner):
+    def initialize_kv_cache(self, kv_cache_config: KVCacheConfig) -> None:
+        super().initialize_kv_cache(kv_cache_config)
+        self.builder = RolledLastTokens(self.batch, self.constraints, self.device, self._captured_sizes)
+
+
+class StaleTable(TorchModelRunner):
+    def _apply(self, plan: StepPlan) -> None:
+        before_SB = self.batch.block_table_SB.copy()
+        super()._apply(plan)
+        for new in plan.new:
+            if before_SB[new.slot, 0] != NULL_BLOCK:
+                self.batch.block_table_SB[new.slot] = before_SB[new.slot]
+
+
+class StaleTokens(TorchModelRunner):
+    def _apply(self, plan: StepPlan) -> None:
+        super()._apply(plan)
+        for new in plan.new:
+            self.batch.token_ids_SL[new.slot, new.num_prompt_tokens :] = 0
+
+
+class ClearsCacheHits(TorchModelRunner):
+    def _apply(self, plan: StepPlan) -> None:
+        super()._apply(plan)
+        for new in plan.new:
+            if new.num_computed_tokens:
+                self._clear(new.block_ids)
+
+
+class FirstTokensLogits(TorchModelRunner):
+    def _logits_index(self, rows: Any, num_padded: int, stretches: Any) -> torch.Tensor | slice:
+        index = super()._logits_index(rows, num_padded, stretches)
+        if isinstance(index, torch.Tensor):
+            first_N = rows.query_start_N1[:-1][rows.samples_N].astype(np.int64)
+            index[: len(first_N)] = torch.from_numpy(first_N)
+        return index
+
+
+class GenerousWorker(TorchWorker):
+    def _determine_available_memory(self) -> int:
+        return self.platform.memory_info(self.local_rank)[1]
+
+
+class CheapBlocksWorker(TorchWorker):
+    def _kv_cache_groups(self) -> tuple[KVCacheGroup, ...]:
+        groups = super()._kv_cache_groups()
+        return tuple(
+            replace(group, spec=replace(group.spec, bytes_per_block=group.spec.bytes_per_block // 2))
+            for group in groups
+        )
+
+
+class HonestCapture(CapturedForward):
+    """Records nothing and computes each step anew."""
+
+    def capture(self, bucket_rows: int, input_ids_T: Any, positions_T: Any, kv_caches: Any, metadata: Any) -> None:
+        pass
+
+    def replay(
+        self, bucket_rows: int, input_ids_T: Any, positions_T: Any, kv_caches: Any, metadata: Any
+    ) -> torch.Tensor:
+        return self.forward(input_ids_T, positions_T, kv_caches, metadata)
+
+
+class StaleIds(HonestCapture):
+    def replay(
+        self, bucket_rows: int, input_ids_T: Any, positions_T: Any, kv_caches: Any, metadata: Any
+    ) -> torch.Tensor:
+        first: dict[int, torch.Tensor] = self.__dict__.setdefault("first", {})
+        return self.forward(first.setdefault(bucket_rows, input_ids_T.clone()), positions_T, kv_caches, metadata)
+
+
+class StaleLengths(HonestCapture):
+    def replay(
+        self, bucket_rows: int, input_ids_T: Any, positions_T: Any, kv_caches: Any, metadata: Any
+    ) -> torch.Tensor:
+        first: dict[int, Any] = self.__dict__.setdefault("first", {})
+        return self.forward(input_ids_T, positions_T, kv_caches, first.setdefault(bucket_rows, metadata))
