@@ -61,6 +61,13 @@ class WindowlessPlatform(SoundPlatform):
         return {**super().capabilities(), Feature.SLIDING_WINDOW: Capability.unsupported(WHY_NO_WINDOW)}
 
 
+class CaplessPlatform(SoundPlatform):
+    """Declines what its attention backend does."""
+
+    def capabilities(self) -> Mapping[Feature, Capability]:
+        return {**super().capabilities(), Feature.LOGITS_SOFT_CAP: Capability.unsupported("its hat is at home")}
+
+
 class SilentPlatform(SoundPlatform):
     """Does not say whether it has windows."""
 

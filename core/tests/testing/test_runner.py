@@ -78,6 +78,8 @@ def test_what_is_declined_must_agree_with_the_backend() -> None:
     outcome = only(run(platforms.WindowlessPlatform, "contract.capabilities_fit_the_classes"))
     assert outcome.status is Status.FAILED
     assert outcome.detail == "sliding windows: capability, DenseAttention: found False, expected True"
+    outcome = only(run(platforms.CaplessPlatform, "contract.capabilities_fit_the_classes"))
+    assert outcome.detail == "soft caps: capability, DenseAttention: found False, expected True"
 
 
 def test_silence_is_no_excuse() -> None:
@@ -176,6 +178,11 @@ def test_laws_are_chosen_by_area_name_and_pattern() -> None:
 def test_nothing_checked_is_not_passed() -> None:
     report = run(platforms.SpeechlessPlatform, "ops.linear")
     assert report.outcomes == () and not report.passed
+
+
+def test_a_quick_run_without_laws_is_a_mistake() -> None:
+    with pytest.raises(ConfigError, match=r"none of the laws collectives(?s:.*)leave --quick out"):
+        select_laws(["collectives"], quick=True)
 
 
 def test_what_is_expensive_is_made_once() -> None:

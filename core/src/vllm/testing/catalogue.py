@@ -26,7 +26,7 @@ def select_laws(patterns: Iterable[str] = (), *, quick: bool = False) -> tuple[L
     """The laws that a pattern names ("attention", "attention.sliding_window", "*.rms*"); without patterns all.
 
     Raises:
-        ConfigError: a pattern names no law.
+        ConfigError: a pattern names no law, or `quick` leaves none.
     """
     laws, wanted = all_laws(), tuple(patterns)
     for pattern in wanted:
@@ -38,7 +38,13 @@ def select_laws(patterns: Iterable[str] = (), *, quick: bool = False) -> tuple[L
                 candidates=near_names(pattern, names),
             )
     chosen = [law for law in laws if not wanted or any(_matches(law, pattern) for pattern in wanted)]
-    return tuple(law for law in chosen if law.is_quick or not quick)
+    kept = tuple(law for law in chosen if law.is_quick or not quick)
+    if not kept:
+        raise ConfigError(
+            f"A quick run has none of the laws {', '.join(wanted)}: they take processes, or long.",
+            remedy="leave --quick out",
+        )
+    return kept
 
 
 def _matches(law: Law, pattern: str) -> bool:

@@ -155,6 +155,8 @@ def capabilities_fit_the_classes(bench: Bench) -> None:
     backend = load_subclass(platform.get_attn_backend_cls(), AttentionBackend, option="get_attn_backend_cls()")
     windows = platform.capability(Feature.SLIDING_WINDOW).is_usable
     bench.equal(f"sliding windows: capability, {backend.__qualname__}", windows, backend.supports_sliding_window)
+    caps = platform.capability(Feature.LOGITS_SOFT_CAP).is_usable
+    bench.equal(f"soft caps: capability, {backend.__qualname__}", caps, backend.supports_logits_soft_cap)
     captures = platform.capability(Feature.GRAPH_CAPTURE).is_usable
     bench.equal("graph capture: capability, class", captures, platform.get_captured_forward_cls() is not None)
 
