@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class ForgetsARank(Mutant):
     """all_reduce leaves rank 0 out."""
 
-    caught_by = ("collectives.all_reduce",)
+    caught_by = ("collectives.all_reduce", "generation.two_ranks_equal_one")
     communicator = "communicator_parts.ForgetsARank"
 
 
