@@ -88,6 +88,12 @@ def core(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Which law of the conformance kit catches which broken variant of cpu_ref, as a table; fails if one survives."""
+    run(session, recipes.torch().python, "-m", "core.tests.mutants", *session.posargs, env=recipes.ONE_THREAD)
+
+
+@nox.session
 @nox.parametrize("name", [entry.name for entry in PLUGINS])
 def plugin(session: nox.Session, name: str) -> None:
     """One plugin's tests against the core of the tree."""
