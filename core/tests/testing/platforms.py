@@ -82,6 +82,19 @@ class MisscaledPlatform(SoundPlatform):
         return "core.tests.testing.broken_parts.MisscaledAttention"
 
 
+class KibibytesPlatform(SoundPlatform):
+    """Its peak is right, its free memory in another unit."""
+
+    def memory_info(self, device_id: int = 0) -> tuple[int, int]:
+        free, total = super().memory_info(device_id)
+        return free // 1024, total
+
+    def peak_memory_bytes(self) -> int:
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)
+
+
 class RaisingPlatform(SoundPlatform):
     """One method of it raises."""
 

@@ -121,6 +121,11 @@ def test_laws_fit_any_block_size(platform_cls: type[Platform], laws: list[str]) 
     assert report.count(Status.PASSED) == len(laws)
 
 
+def test_free_memory_in_another_unit_is_seen_beside_a_peak_that_is_right() -> None:
+    outcome = only(run(platforms.KibibytesPlatform, "memory.an_allocation_is_seen"))
+    assert outcome.status is Status.FAILED and "in other units" in outcome.detail
+
+
 def test_an_interruption_is_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platforms.SoundPlatform, "memory_info", interrupt)
     with pytest.raises(KeyboardInterrupt):
