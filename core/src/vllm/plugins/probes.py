@@ -26,7 +26,11 @@ class Probes:
         self.findings: dict[str, str] = {}
 
     def package(self, name: str) -> bool:
-        """Whether the top-level package `name` could be imported."""
+        """Whether the top-level package `name` could be imported; ValueError for a part of one, which would import the whole to look."""
+        if "." in name:
+            raise ValueError(
+                f"Probes.package looks for top-level packages: {name!r} would import {name.partition('.')[0]!r}"
+            )
         spec = find_spec(name)
         places = [path for path in sys.path if path.endswith("-packages")] or sys.path
         where = f"at {spec.origin or 'a namespace'}" if spec else f"not in {_some(places)}"
