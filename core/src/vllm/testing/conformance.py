@@ -141,10 +141,21 @@ def _complaint_about_selection(request: pytest.FixtureRequest) -> str | None:
     options = vars(request.config.option)
     if any(options.get(name) for name in _SELECTING) or any("::" in argument for argument in request.config.args):
         return None
-    missing = sorted(_LAWS.keys() - {item.originalname for item in items})
+    found = {(item.originalname, _dtype_of(item)) for item in items}
+    wanted = {
+        (f"test_{law.area}_{law.name}", dtype)
+        for law in all_laws()
+        for dtype in (TOLERANCES if law.per_dtype else [None])
+    }
+    missing = sorted({name for name, _ in wanted - found})
     if missing:
         return f"These laws were taken out of the run: {', '.join(missing)}. Decline features in Platform.capabilities() instead."
     return None
+
+
+def _dtype_of(item: pytest.Function) -> str | None:
+    callspec = getattr(item, "callspec", None)  # only tests with parameters have one
+    return None if callspec is None else callspec.params.get("dtype")
 
 
 class PlatformConformance(metaclass=_Sealed):
