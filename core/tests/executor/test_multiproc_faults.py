@@ -185,7 +185,7 @@ def test_the_engine_leaves_without_goodbye(tmp_path: Path, last_words: str) -> N
 def test_ctrl_c_ends_all_and_shows_one_traceback(tmp_path: Path) -> None:
     engine = Script(tmp_path, 'handle = executor.submit(plan_of(0, order="hang@0")); say(executor); handle.result()')
     os.killpg(engine.process.pid, signal.SIGINT)
-    assert still_alive(engine.watches, 10.0) == []  # told to stop, for 3 s; then ended
+    assert still_alive(engine.watches, 40.0) == []  # told to stop, for 3 s; then ended; a busy machine takes its time
     errors = engine.process.communicate()[1]
     assert errors.count("Traceback") == 1
     assert errors.rstrip().endswith("KeyboardInterrupt")
