@@ -249,7 +249,8 @@ class Script:
 
 
 _HEAD = """
-import os, sys, threading
+import os, signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests in the background had it ignored
 from core.tests.executor.fake_worker import fake_config, plan_of
 from core.tests.executor.test_multiproc import pid_of, rank_of
 from vllm.executor.multiproc import MultiprocExecutor
