@@ -12,7 +12,7 @@ from core.tests.generation.conftest import NewLLM
 from vllm import LLM, SamplingParams, TokensPrompt
 from vllm.errors import ConfigError, DuplicateRequestError, InvalidRequestError
 from vllm.outputs import FlatLogprobs
-from vllm.sampling_params import BeamSearchParams, RequestOutputKind, StructuredOutputsParams
+from vllm.sampling_params import BeamSearchParams, StructuredOutputsParams
 from vllm.worker.torch_worker import TorchWorker
 
 COUNT = "Count: 17 18 19"
@@ -135,50 +135,6 @@ def test_max_tokens_none_runs_to_the_end_of_the_context(new_llm: NewLLM) -> None
     (output,) = llm.generate(COUNT, SamplingParams(temperature=0.0, max_tokens=None, ignore_eos=True), use_tqdm=False)
     assert len(output.prompt_token_ids or ()) + len(output.outputs[0].token_ids) == 64
     assert output.outputs[0].finish_reason == "length"
-
-
-# -- text --------------------------------------------------------------------------------------------------------------------
-
-
-def test_deltas_cumulative_and_final_agree_and_show_no_broken_character(llm: LLM) -> None:
-    prompt = "<|im_start|>user\nRepeat: 你好，世界 😀🎉🚀 Привет<|im_end|>\n<|im_start|>assistant\n"
-    final = llm.generate(prompt, GREEDY, use_tqdm=False)[0].outputs[0]
-    assert "�" not in final.text and any(ord(char) > 0x2000 for char in final.text)
-    pieces = _stream(llm, prompt, RequestOutputKind.DELTA)
-    grown = _stream(llm, prompt, RequestOutputKind.CUMULATIVE)
-    assert "".join(pieces) == final.text and len(pieces) > 5
-    assert grown[-1] == final.text and all(final.text.startswith(each) for each in grown)
-    assert not any("�" in piece for piece in pieces)
-
-
-def test_a_stream_never_shows_the_beginning_of_a_stop_string(llm: LLM) -> None:
-    pieces = _stream(llm, COUNT, RequestOutputKind.DELTA, stop=["24 25 26"])
-    assert "".join(pieces) == " 20 21 22 23 "
-
-
-def test_a_stream_speaks_at_its_interval(llm: LLM) -> None:
-    """The first token at once, then every five, then the rest."""
-    engine = llm.llm_engine
-    engine.add_request(
-        "slow",
-        COUNT,
-        SamplingParams(
-            temperature=0.0, max_tokens=14, ignore_eos=True, output_kind=RequestOutputKind.DELTA, stream_interval=5
-        ),
-    )
-    sizes = []
-    while engine.has_unfinished_requests():
-        sizes += [len(output.outputs[0].token_ids) for output in engine.step()]
-    assert sizes == [1, 5, 5, 3]
-
-
-def _stream(llm: LLM, prompt: str, kind: RequestOutputKind, **fields: object) -> list[str]:
-    engine = llm.llm_engine
-    engine.add_request("stream", prompt, SamplingParams(temperature=0.0, max_tokens=24, output_kind=kind, **fields))
-    texts = []
-    while engine.has_unfinished_requests():
-        texts += [output.outputs[0].text for output in engine.step() if output.outputs]
-    return texts
 
 
 # -- log-probabilities ---------------------------------------------------------------------------------------------------------
