@@ -16,7 +16,7 @@ import nox
 sys.path.insert(0, str(Path(__file__).parent))
 
 from ci import environments, notorch, recipes, tutorial, wheels
-from ci.packages import PLUGINS, package
+from ci.packages import PACKAGES, PLUGINS, package
 
 nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = False
@@ -48,7 +48,8 @@ def layers(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy: everything, strict on the contracts."""
-    run(session, recipes.torch().script("mypy"), "core/src", *(f"{entry.folder}/src" for entry in PLUGINS), "ci")
+    sources = [f"{entry.folder}/src" for entry in PACKAGES]
+    run(session, recipes.torch().script("mypy"), *sources, "ci")
 
 
 @nox.session

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CORE", "PACKAGES", "PLUGINS", "ROOT", "Package", "package"]
+__all__ = ["CANN_SIM", "CORE", "PACKAGES", "PLUGINS", "ROOT", "Package", "package"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,7 +42,14 @@ def _plugin(name: str) -> Package:
 
 CORE = Package(name="core", folder="core", distribution="vllm-core", import_name="vllm", tag_prefix="core-v")
 PLUGINS = tuple(_plugin(name) for name in ("cpu_ref", "ascend", "spyre"))
-PACKAGES = (CORE, *PLUGINS)
+CANN_SIM = Package(
+    name="cann_sim",
+    folder="plugins/ascend/cann_sim",
+    distribution="cann-sim",
+    import_name="cann_sim",
+    tag_prefix="cann-sim-v",
+)
+PACKAGES = (CORE, *PLUGINS, CANN_SIM)
 
 
 def package(name: str) -> Package:

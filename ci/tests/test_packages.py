@@ -49,5 +49,5 @@ def test_constraints_pin_every_name_and_leave_torchs_local_version_open() -> Non
 
 
 def test_an_unknown_package_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(KeyError, match="known: core, cpu_ref, ascend, spyre"):
+    with pytest.raises(KeyError, match="known: core, cpu_ref, ascend, spyre, cann_sim"):
         package("cpuref")

@@ -6,7 +6,7 @@ import configparser
 
 import pytest
 
-from ci.packages import PLUGINS, ROOT, Package
+from ci.packages import CANN_SIM, PACKAGES, PLUGINS, ROOT, Package
 
 PLUGIN_CONTRACTS = ("plugins-apart", "plugins-use-contracts")
 
@@ -17,14 +17,25 @@ def ini(name: str) -> configparser.ConfigParser:
     return parser
 
 
+def strictly_typed() -> list[str]:
+    return next(section for section in ini("mypy.ini").sections() if "vllm.platforms.interface" in section).split(",")
+
+
+@pytest.mark.parametrize("entry", PACKAGES, ids=lambda entry: entry.name)
+def test_every_list_has_every_package(entry: Package) -> None:
+    assert entry.import_name in ini(".importlinter")["importlinter"]["root_packages"].split()
+    assert f"{entry.folder}/src" in ini("mypy.ini")["mypy"]["mypy_path"].split(":")
+    assert f"{entry.folder}/tests" in ini("pytest.ini")["pytest"]["testpaths"].split()
+
+
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
 def test_every_list_has_every_plugin(plugin: Package) -> None:
-    linter, mypy = ini(".importlinter"), ini("mypy.ini")
-    assert plugin.import_name in linter["importlinter"]["root_packages"].split()
+    linter = ini(".importlinter")
     for contract in PLUGIN_CONTRACTS:
         section = linter[f"importlinter:contract:{contract}"]
         assert plugin.import_name in section.get("modules", section.get("source_modules", "")).split(), contract
-    assert f"{plugin.folder}/src" in mypy["mypy"]["mypy_path"].split(":")
-    strict = next(section for section in mypy.sections() if "vllm.platforms.interface" in section)
-    assert f"{plugin.import_name}.*" in strict.removeprefix("mypy-").split(",")
-    assert f"{plugin.folder}/tests" in ini("pytest.ini")["pytest"]["testpaths"].split()
+    assert f"{plugin.import_name}.*" in strictly_typed()
+
+
+def test_the_simulator_is_strictly_typed_too() -> None:
+    assert f"{CANN_SIM.import_name}.*" in strictly_typed()
