@@ -1,66 +1,115 @@
-"""Sleep mode: a capability of the platform, and the worker's `_sleep` and `_wake_up`, where a device's allocator gives memory back."""
+"""Sleep mode: a platform declares it, and the core's torch worker moves weights and cache away and back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
-import torch
 
 from core.tests.extension_points.engines import example_engine, generated, plain_tokens
-from vllm.errors import ConfigError
+from core.tests.mutants.mutant import PARTS
+from core.tests.sleeping_platform import SleepingPlatform
+from vllm import SamplingParams
+from vllm.engine.llm_engine import LLMEngine
+from vllm.errors import ConfigError, InvalidRequestError
 from vllm.platforms import Capability, Feature
-from vllm.worker.kv_cache_memory import allocate_kv_caches
-from vllm.worker.kv_cache_spec import KVCacheConfig
 from vllm.worker.torch_model_runner import TorchModelRunner
 from vllm.worker.torch_worker import TorchWorker
-from vllm_cpu_ref.platform import CpuRefPlatform
+
+OPTIONS = {"enable_sleep_mode": True}
 
 
-class SleepyWorker(TorchWorker):
-    """Level 1: the weights move to the host, where they are anyway here; the cache is freed."""
+class CapturingSleeper(SleepingPlatform):
+    """Records decode steps too."""
 
-    runner: TorchModelRunner
+    def capabilities(self) -> dict[Feature, Capability]:
+        return {**super().capabilities(), Feature.GRAPH_CAPTURE: Capability.full()}
 
-    def _initialize_kv_cache(self, kv_cache_config: KVCacheConfig) -> None:
-        super()._initialize_kv_cache(kv_cache_config)
-        self._cache_config = kv_cache_config
-
-    def _sleep(self, level: int) -> None:
-        if level != 1:
-            raise ConfigError(f"sleep level {level} is not supported, only 1")
-        self._weights = {name: weight.data for name, weight in self.runner.model.named_parameters()}
-        for weight in self.runner.model.parameters():
-            weight.data = torch.empty(0, dtype=weight.dtype)
-        self.runner.kv_caches.clear()
-
-    def _wake_up(self, tags: tuple[str, ...]) -> None:
-        for name, weight in self.runner.model.named_parameters():
-            weight.data = self._weights[name]
-        self.runner.kv_caches[:] = allocate_kv_caches(self._cache_config, self.runner.backend, self.device)
+    def get_captured_forward_cls(self) -> str | None:
+        return PARTS + "runner_parts.HonestCapture"
 
 
-class SleepyPlatform(CpuRefPlatform):
-    def get_worker_cls(self) -> str:
-        return f"{__name__}.SleepyWorker"
-
-    def capabilities(self) -> Mapping[Feature, Capability]:
-        return {**super().capabilities(), Feature.SLEEP_MODE: Capability.partial("level 1 only")}
-
-
-def held_bytes(worker: SleepyWorker) -> int:
-    caches = [tensor for layer in worker.runner.kv_caches for tensor in layer]
-    return sum(tensor.nbytes for tensor in [*caches, *(weight.data for weight in worker.runner.model.parameters())])
+def held_bytes(worker: TorchWorker) -> dict[str, int]:
+    runner = worker.runner
+    assert isinstance(runner, TorchModelRunner)
+    weights = {weight.untyped_storage() for weight in (*runner.model.parameters(), *runner.model.buffers())}
+    return {
+        "weights": sum(storage.nbytes() for storage in weights),
+        "kv_cache": sum(tensor.nbytes for layer in runner.kv_caches for tensor in layer),
+    }
 
 
-def test_memory_goes_and_comes_back_and_the_tokens_stay() -> None:
-    with example_engine(SleepyPlatform) as engine:
+def held(engine: LLMEngine) -> dict[str, int]:
+    (bytes_of,) = engine.collective_rpc(held_bytes)
+    return bytes_of
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_memory_goes_and_comes_back_and_the_tokens_stay(level: int) -> None:
+    with example_engine(SleepingPlatform, **OPTIONS) as engine:
         assert generated(engine) == plain_tokens()
+        before = held(engine)
+        assert before["weights"] > 2**23 and before["kv_cache"] > 2**23
+        for _ in range(2):
+            engine.sleep(level)
+            assert held(engine) == {"weights": 0, "kv_cache": 0}
+            engine.wake_up()
+            assert held(engine) == before
+            assert generated(engine) == plain_tokens()
+
+
+def test_weights_and_cache_wake_up_one_by_one() -> None:
+    with example_engine(SleepingPlatform, **OPTIONS) as engine:
+        before = held(engine)
         engine.sleep(1)
-        assert engine.collective_rpc(held_bytes) == [0]
-        engine.wake_up()
-        assert engine.collective_rpc(held_bytes)[0] > 2**23
+        engine.wake_up(["weights"])
+        assert held(engine) == {"weights": before["weights"], "kv_cache": 0}
+        assert engine.is_sleeping()
+        engine.wake_up(["kv_cache"])
+        assert held(engine) == before and not engine.is_sleeping()
         assert generated(engine) == plain_tokens()
+
+
+def test_what_was_captured_is_captured_anew() -> None:
+    with example_engine(CapturingSleeper, **OPTIONS, cudagraph_capture_sizes=(1, 2, 4)) as engine:
+        engine.sleep(1)
+        assert engine.collective_rpc(lambda worker: worker.runner._capture) == [None]
+        engine.wake_up(["kv_cache"])
+        assert engine.collective_rpc(lambda worker: worker.runner._capture) == [None], "its weights are not there yet"
+        engine.wake_up(["weights"])
+        assert engine.collective_rpc(lambda worker: worker.runner._capture is not None) == [True]
+        assert generated(engine) == plain_tokens()
+
+
+def test_a_sleeping_engine_takes_no_requests_and_sleeping_twice_changes_nothing() -> None:
+    with example_engine(SleepingPlatform, **OPTIONS) as engine:
+        engine.sleep(1)
+        engine.sleep(2)
+        with pytest.raises(InvalidRequestError, match=r"sleeps \(kv_cache and weights\)(?s:.*)wake_up\(\) first"):
+            engine.add_request("1", "Count: 1 2 3", SamplingParams())
+        engine.wake_up()
+        engine.wake_up()
+        assert generated(engine) == plain_tokens()
+
+
+def test_unknown_levels_and_tags_are_named() -> None:
+    with example_engine(SleepingPlatform, **OPTIONS) as engine:
+        with pytest.raises(ConfigError, match="There is no sleep level 3"):
+            engine.sleep(3)
+        engine.sleep(1)
+        with pytest.raises(ConfigError, match=r"is called 'weight'(?s:.*)Did you mean: weights"):
+            engine.wake_up(["weight"])
+        assert engine.is_sleeping()
+
+
+def test_nobody_sleeps_while_requests_run_or_unasked() -> None:
+    with example_engine(SleepingPlatform, **OPTIONS) as engine:
+        engine.add_request("1", "Count: 1 2 3", SamplingParams())
+        with pytest.raises(InvalidRequestError, match="cannot sleep while requests run"):
+            engine.sleep(1)
+    with (
+        example_engine(SleepingPlatform) as engine,
+        pytest.raises(ConfigError, match=r"built without sleep mode(?s:.*)--enable-sleep-mode"),
+    ):
+        engine.sleep(1)
 
 
 def test_a_platform_without_it_says_why() -> None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from vllm.engine.grammar import GrammarManager
 from vllm.engine.kv_sizing import size_kv_cache
 from vllm.engine.scheduler.selection import create_scheduler
-from vllm.errors import EngineDeadError, InvalidRequestError, OutOfMemoryError, VllmError
+from vllm.errors import ConfigError, EngineDeadError, InvalidRequestError, OutOfMemoryError, VllmError
 from vllm.executor.selection import create_executor
 from vllm.logger import init_logger
 from vllm.messages import FinishReason
 from vllm.platforms.capabilities import Feature, require
 from vllm.platforms.selection import load_platform
-from vllm.worker.worker_base import WorkerBase
+from vllm.worker.worker_base import SLEEP_TAGS, WorkerBase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,6 +49,7 @@ class EngineCore:
         self._grammars = GrammarManager(grammar_factory)
         self._in_flight: deque[tuple[StepPlan, StepHandle]] = deque()
         self._dead: BaseException | None = None
+        self._asleep: frozenset[str] = frozenset()
         gc.collect()
         gc.freeze()  # what was built so far lives as long as the engine: no collection in mid-step walks through it
         logger.info(
@@ -82,6 +83,7 @@ class EngineCore:
     def add_request(self, request: EngineRequest) -> None:
         """Queue a request; raises InvalidRequestError, and the others go on."""
         self._check_alive()
+        self._check_awake()
         self.scheduler.add_request(request)
         if request.sampling.structured_outputs is not None:
             self._grammars.add(request.request_id, request.sampling.structured_outputs)
@@ -106,17 +108,26 @@ class EngineCore:
     def sleep(self, level: int) -> None:
         """Free device memory; refused while requests run, and by a platform without sleep mode."""
         require_sleep_mode(self.config)
+        if self._asleep:
+            logger.warning("The engine sleeps already; wake_up() comes first.")
+            return
         if self.scheduler.has_unfinished_requests():
             raise InvalidRequestError(
                 "The engine cannot sleep while requests run.", remedy="abort them or wait for them"
             )
         self.scheduler.reset_prefix_cache()
         self.executor.call(WorkerBase.sleep, level)
+        self._asleep = frozenset(SLEEP_TAGS)
 
     def wake_up(self, tags: tuple[str, ...]) -> None:
         """Undo `sleep` for the tags, or all."""
         require_sleep_mode(self.config)
         self.executor.call(WorkerBase.wake_up, tags)
+        self._asleep -= frozenset(tags or SLEEP_TAGS)
+
+    def is_sleeping(self) -> bool:
+        """Whether weights or KV cache, or both, are away: no request is taken."""
+        return bool(self._asleep)
 
     def stats(self) -> SchedulerStats:
         """The scheduler's numbers."""
@@ -186,6 +197,11 @@ class EngineCore:
                 remedy="build a new engine; the first error, above in the log, says why this one stopped",
             ) from self._dead
 
+    def _check_awake(self) -> None:
+        if self._asleep:
+            what = f"The engine sleeps ({' and '.join(sorted(self._asleep))}) and takes no requests."
+            raise InvalidRequestError(what, remedy="call wake_up() first")
+
     def _die(self, error: BaseException) -> None:
         """A step failed half-way: scheduler and workers may disagree, so nothing can go on."""
         self._dead = error
@@ -195,6 +211,11 @@ class EngineCore:
 
 
 def require_sleep_mode(config: VllmConfig) -> None:
-    """Raise ConfigError, with the platform's reason, where it has no sleep mode."""
+    """Raise ConfigError, with the platform's reason, where it has no sleep mode, or where nobody asked for it at the start."""
     platform = load_platform(config.platform)
     require(Feature.SLEEP_MODE, platform.capability(Feature.SLEEP_MODE), platform=platform.name, option="sleep")
+    if not config.model_config.enable_sleep_mode:
+        raise ConfigError(
+            "This engine was built without sleep mode, which a device may have to prepare for.",
+            remedy="build it with enable_sleep_mode=True (--enable-sleep-mode)",
+        )

@@ -160,6 +160,10 @@ class LLMEngine:
         """Undo `sleep`."""
         self._core.wake_up(tuple(tags or ()))
 
+    def is_sleeping(self) -> bool:
+        """Whether weights or KV cache are away; requests are refused then."""
+        return self._core.is_sleeping()
+
     def shutdown(self) -> None:
         """Stop the workers. Running requests are lost."""
         self._finalizer()

@@ -163,7 +163,10 @@ class LLM:
         return self.llm_engine.apply_model(func)
 
     def sleep(self, level: int = 1) -> None:
-        """Free the device's memory: level 1 keeps the weights on the host, 2 discards them. Only where the platform can."""
+        """Free the device's memory: level 1 keeps the weights on the host, 2 discards them and reads them again at `wake_up`.
+
+        Needs `enable_sleep_mode=True` and a platform that can. Prompts are refused meanwhile.
+        """
         self.llm_engine.sleep(level)
 
     def wake_up(self, tags: Sequence[str] | None = None) -> None:

@@ -56,3 +56,11 @@ class ModelRunnerBase(abc.ABC, Generic[InputsT]):
 
     def warm_up(self) -> None:
         """Compile or capture the step shapes; default: nothing."""
+
+    def free_kv_cache(self) -> None:
+        """Give back the cache's memory, and recordings that hold it: sleep mode. `restore_kv_cache` and `warm_up` follow."""
+        raise NotImplementedError(f"{type(self).__name__} declares no sleep mode")
+
+    def restore_kv_cache(self) -> None:
+        """Allocate the cache again, as large as before and empty; block tables and the persistent batch have stayed."""
+        raise NotImplementedError(f"{type(self).__name__} declares no sleep mode")

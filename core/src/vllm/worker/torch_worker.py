@@ -12,6 +12,7 @@ from vllm.platforms.selection import load_platform
 from vllm.plugins.dotted import load_subclass
 from vllm.worker import kv_cache_memory
 from vllm.worker.model_runner_base import ModelRunnerBase
+from vllm.worker.sleep_mode import Sleep
 from vllm.worker.worker_base import WorkerBase
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class TorchWorker(WorkerBase):
         self.platform = load_platform(config.platform)
         self._step_in_progress: tuple[torch.Tensor, Any] | None = None
         self.tp: CommunicatorBase | None = None
+        self._sleeping: Sleep | None = None
 
     def _init_device(self) -> None:
         self.device = self._choose_device()
@@ -72,6 +74,15 @@ class TorchWorker(WorkerBase):
         hidden_NH, inputs = self._step_in_progress
         self._step_in_progress = None
         return self.runner.sample(hidden_NH, inputs, grammar_mask_GW)
+
+    def _sleep(self, level: int) -> None:
+        if self._sleeping is None:
+            self._sleeping = Sleep(self.runner, self.platform, level)
+
+    def _wake_up(self, tags: tuple[str, ...]) -> None:
+        if self._sleeping is not None:
+            self._sleeping.wake_up(tags)
+            self._sleeping = None if self._sleeping.is_over else self._sleeping
 
     def _model(self) -> Any:
         return self.runner.model

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import numpy as np
 
-from vllm.errors import VllmError, WorkerError
+from vllm.errors import ConfigError, VllmError, WorkerError, near_names
 from vllm.logger import init_logger
 
 if TYPE_CHECKING:
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from vllm.messages import Int32Array, StepOutput, StepPlan
     from vllm.worker.kv_cache_spec import KVCacheConfig, KVCacheGroup
 
-__all__ = ["WorkerBase"]
+__all__ = ["SLEEP_TAGS", "WorkerBase"]
 
 logger = init_logger(__name__)
 T = TypeVar("T")
+SLEEP_TAGS = ("weights", "kv_cache")
+"""What falls asleep, and can be woken one by one."""
 
 
 class WorkerBase(abc.ABC):
@@ -125,13 +127,32 @@ class WorkerBase(abc.ABC):
 
     @final
     def sleep(self, level: int) -> None:
-        """Free memory until `wake_up`: level 1 keeps the weights on the host, level 2 discards them. The KV cache is lost."""
-        self._sleep(level)
+        """Free memory until `wake_up`: level 1 keeps the weights on the host, level 2 discards them. The KV cache is lost.
+
+        Only where no request runs. Asleep already, it changes nothing. Raises ConfigError for another level.
+        """
+        if level not in (1, 2):
+            raise ConfigError(
+                f"There is no sleep level {level!r}.", remedy="1 keeps the weights on the host, 2 discards them"
+            )
+        with self._stage("sleep"):
+            self._sleep(level)
 
     @final
     def wake_up(self, tags: tuple[str, ...] = ()) -> None:
-        """Undo `sleep`, for the tags "weights" and "kv_cache", or all."""
-        self._wake_up(tags)
+        """Undo `sleep` for these of `SLEEP_TAGS`; none means all. What is awake stays as it is. Raises ConfigError for another tag.
+
+        Weights that were discarded are read again.
+        """
+        for tag in tags:
+            if tag not in SLEEP_TAGS:
+                raise ConfigError(
+                    f"Nothing that sleeps is called {tag!r}.",
+                    remedy=f"name some of {', '.join(SLEEP_TAGS)}, or none for all",
+                    candidates=near_names(tag, SLEEP_TAGS),
+                )
+        with self._stage("wake_up"):
+            self._wake_up(tags or SLEEP_TAGS)
 
     @final
     def apply_model(self, function: Callable[[Any], T]) -> T:
