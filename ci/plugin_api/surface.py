@@ -30,6 +30,7 @@ SURFACE = (
     "vllm.model_executor.ops.activation",
     "vllm.model_executor.ops.linear",
     "vllm.model_executor.ops.norm",
+    "vllm.model_executor.ops.quantised_linear",
     "vllm.model_executor.ops.rotary",
     "vllm.sampling.sampler",
     # what goes to and fro

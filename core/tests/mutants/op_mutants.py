@@ -130,6 +130,51 @@ class SixteenBitSums(Mutant):
     op = ("linear", "op_parts.SixteenBitSums")
 
 
+# -- w8a8_int8_linear, w8a16_int8_linear
+
+
+class OneStepForAll(Mutant):
+    """Activations are quantised with one step for the whole batch."""
+
+    caught_by = ("ops.w8a8_int8_linear",)
+    op = ("w8a8_int8_linear", "quantised_parts.OneStepForAll")
+
+
+class RoundsDown(Mutant):
+    """Activations are cut down to whole numbers, not rounded."""
+
+    caught_by = ("ops.w8a8_int8_linear",)
+    op = ("w8a8_int8_linear", "quantised_parts.RoundsDown")
+
+
+class FirstPartsScales(Mutant):
+    """The second half of the outputs, another matrix of a fused layer, gets the scales of the first."""
+
+    caught_by = ("ops.w8a8_int8_linear",)
+    op = ("w8a8_int8_linear", "quantised_parts.FirstPartsScales")
+
+
+class ForgetsTheBias(Mutant):
+    """The bias is forgotten where weights are quantised."""
+
+    caught_by = ("ops.w8a8_int8_linear",)
+    op = ("w8a8_int8_linear", "quantised_parts.ForgetsTheBias")
+
+
+class DividesZerosByZero(Mutant):
+    """A token of zeros has a step of zero."""
+
+    caught_by = ("ops.w8a8_int8_linear",)
+    op = ("w8a8_int8_linear", "quantised_parts.DividesZerosByZero")
+
+
+class OneScaleForAll(Mutant):
+    """Weights of 8 bits have one scale per matrix."""
+
+    caught_by = ("ops.w8a16_int8_linear",)
+    op = ("w8a16_int8_linear", "quantised_parts.OneScaleForAll")
+
+
 # -- vocab_embedding
 
 

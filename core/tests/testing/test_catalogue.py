@@ -33,7 +33,6 @@ def test_the_claims_that_a_platform_can_make_have_laws() -> None:
     assert set(Feature) - tested == {
         Feature.SPECULATIVE_DECODING,
         Feature.LORA,
-        Feature.QUANTIZATION,
         Feature.QUANTIZED_KV_CACHE,
         Feature.MIXTURE_OF_EXPERTS,
         Feature.POOLING,

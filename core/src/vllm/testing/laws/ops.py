@@ -11,8 +11,10 @@ from typing import Any
 import torch
 
 from vllm.model_executor.custom_op import OpSet, native_ops
+from vllm.platforms.capabilities import Feature
 from vllm.testing.bench import Bench
 from vllm.testing.law import law
+from vllm.testing.quantised_data import int8_weights, tokens_on_a_grid
 
 HOST = torch.device("cpu")
 SHAPES: tuple[tuple[int, ...], ...] = ((1,), (7,), (0,), (33,), (2, 3))
@@ -168,6 +170,37 @@ def vocab_embedding(bench: Bench) -> None:
             expected_TH = oracle.forward_native(ids_T, _wide(weight_VH))
             what = f"embedding of {count} ids, shard {first_id} … {first_id + num_ids - 1}"
             bench.close(what, op(ids_T.to(bench.device), weight_VH), expected_TH, 0.0)
+
+
+# -- matrices of 8 bits
+
+
+@law(Feature.QUANTIZATION)
+def w8a8_int8_linear(bench: Bench) -> None:
+    """w8a8_int8_linear multiplies whole numbers exactly, with a step per token and a scale per output, and adds the bias once."""
+    for inputs, outputs in ((64, 96), (256, 33), (1536, 48)):
+        for shape in SHAPES:
+            x = tokens_on_a_grid(shape, inputs).to(device=bench.device, dtype=bench.dtype)
+            _check_int8(bench, "w8a8_int8_linear", x, outputs)
+
+
+@law(Feature.QUANTIZATION)
+def w8a16_int8_linear(bench: Bench) -> None:
+    """w8a16_int8_linear = x · (weight × scale)ᵀ with one scale per output, plus the bias where there is one."""
+    for inputs, outputs in ((64, 96), (256, 33)):
+        for shape in SHAPES:
+            _check_int8(bench, "w8a16_int8_linear", _random(bench, *shape, inputs), outputs)
+
+
+def _check_int8(bench: Bench, name: str, x: torch.Tensor, outputs: int) -> None:
+    op, oracle, before = _op(bench, name), _oracle(name), x.clone()
+    weight_OI, scale_O = int8_weights(outputs, x.shape[-1])
+    laid_out = op.lay_out(weight_OI.to(bench.device), scale_O.to(bench.device))
+    for bias_O in (None, _random(bench, outputs, seed=4)):
+        expected = oracle.forward_native(_wide(before), weight_OI, scale_O, None if bias_O is None else _wide(bias_O))
+        what = f"{name} {x.shape[-1]} → {outputs}{'' if bias_O is None else ' with bias'} of {tuple(x.shape)}"
+        _compare(bench, what, op(x, *laid_out, bias_O), expected)
+        bench.holds(torch.equal(x, before), f"{what} changed its argument")
 
 
 # -- rotary
