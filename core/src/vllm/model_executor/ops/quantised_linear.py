@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from vllm.model_executor.custom_op import CustomOp, native_op
 
-__all__ = ["LARGEST_INT8", "W8A8Int8Linear", "W8A16Int8Linear"]
+__all__ = ["LARGEST_INT8", "Int8Linear", "W8A8Int8Linear", "W8A16Int8Linear"]
 
 LARGEST_INT8 = 127
 """Symmetric: -128 is never used, so that a value and its negative quantise alike."""
@@ -20,7 +20,7 @@ _EXACT_INPUTS = 1024
 """So many products of two 8-bit numbers sum up below 2²⁴, where fp32 holds every whole number: any order gives the same."""
 
 
-class _Int8Linear(CustomOp):
+class Int8Linear(CustomOp):
     """What both maps share: how the weights come from the checkpoint."""
 
     def lay_out(self, weight_OI: torch.Tensor, scale_O: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,7 +34,7 @@ class _Int8Linear(CustomOp):
 
 
 @native_op("w8a8_int8_linear")
-class W8A8Int8Linear(_Int8Linear):
+class W8A8Int8Linear(Int8Linear):
     """x · (weight × scale)ᵀ + bias in 8-bit integers: "W8A8", per-channel weights, activations quantised per token on the fly.
 
     For each token t: step_t = max|x_t| / 127 in fp32, q_t = x_t / step_t rounded half to even, so -127 … 127. Then
@@ -61,7 +61,7 @@ class W8A8Int8Linear(_Int8Linear):
 
 
 @native_op("w8a16_int8_linear")
-class W8A16Int8Linear(_Int8Linear):
+class W8A16Int8Linear(Int8Linear):
     """x · (weight × scale)ᵀ + bias with 8-bit weights alone: they are widened to the dtype of x, which stays as it is."""
 
     def forward_native(
