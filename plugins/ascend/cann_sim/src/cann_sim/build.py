@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cann_sim import cache
 from cann_sim.compiler import Compiler, execute, find_compiler
-from cann_sim.libraries import LIBRARIES, SOURCES, Library
+from cann_sim.libraries import LIBRARIES, SOURCES, Library, reached_headers
 from cann_sim.toolkit import CANN_VERSION, Toolkit, lay_out
 from cann_sim.wheels import Pair, installed_pair
 
@@ -135,16 +135,17 @@ def _named_contents(paths: tuple[Path, ...]) -> list[str | bytes]:
 
 
 def _digest_of_object(compiler: Compiler, library: Library, source: Path, pair: Pair) -> str:
-    """Changes with the source, every header it could include, the compiler and the flags that matter."""
+    """Changes with the source, every header of ours it includes, the compiler and the flags that matter."""
     flags = [flag for flag in compiler.flags(library, pair) if not flag.startswith(("-I", "/"))]
-    return _digest(compiler.path, compiler.version, *flags, *_named_contents((source, *library.headers())))
+    return _digest(compiler.path, compiler.version, *flags, *_named_contents((source, *reached_headers(source))))
 
 
 def _digest_of_sources() -> str:
     """Changes with anything that a toolkit is made of, this package's own recipe included."""
     recipe = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")) if path.stem in _RECIPE]
-    files = [_named_contents((*library.sources(), *library.headers())) for library in LIBRARIES]
-    return _digest(CANN_VERSION, *recipe, *(part for parts in files for part in parts))
+    sources = [source for library in LIBRARIES for source in library.sources()]
+    headers = sorted({header for source in sources for header in reached_headers(source)})
+    return _digest(CANN_VERSION, *recipe, *_named_contents((*sources, *headers)))
 
 
 _RECIPE = ("libraries", "compiler", "toolkit")
