@@ -106,7 +106,7 @@ def test_equals_walking_row_by_row(constraints: SchedulingConstraints, decode_on
     slots_T, position_T = builder.tokens(rows)
     num_padded = builder.padded_tokens(rows)
     ids = builder.input_ids(rows, slots_T, position_T, num_padded).tolist()
-    positions = builder.positions(position_T, num_padded).tolist()
+    positions = builder.positions(rows, position_T, num_padded).tolist()
     batch = builder.attention_batch(rows, slots_T, position_T, num_padded)
 
     ordered = [r for r in plan_rows if r.count == 1] + [r for r in plan_rows if r.count > 1]

@@ -31,10 +31,17 @@ class SchedulingConstraints:
     """Ascending row counts that a decode step is padded to; empty = any. The last one caps max_num_seqs."""
     token_buckets: tuple[int, ...] = ()
     """Ascending token counts that a step with prefill is padded to; empty = any. The last one caps max_num_batched_tokens."""
+    context_buckets: tuple[int, ...] = ()
+    """Ascending context lengths, in whole blocks of tokens, that the longest context of a step is padded to; empty = any whole block.
+    The last one holds max_model_len."""
     padding_side: Literal["right", "left"] = "right"
-    """Where a row is padded when rows must be of one length; left means by whole blocks."""
+    """Where a row is padded when rows must be of one length; left means by whole blocks, so that all contexts end in the same block."""
     max_batch_context_tokens: int | None = None
-    """Budget for rows × longest context (rounded up to whole blocks) of a decode step."""
+    """Budget for rows × longest context of a decode step, both as padded to their buckets."""
+    decode_step_cost_tokens: int | None = None
+    """What a decode step costs besides rows × context, counted in tokens of context (reading the weights, mostly).
+    Given, rows of very different lengths take turns where that costs less than padding them to one length, and
+    `max_batch_context_tokens` bounds each step instead of everybody who runs. None: every decode step takes all rows that can run."""
     max_model_len: int | None = None
     """Longest context the device can hold."""
 
@@ -46,12 +53,25 @@ class SchedulingConstraints:
         """The token count that a step of `tokens` tokens is padded to."""
         return _bucket(self.token_buckets, tokens)
 
+    def bucket_context(self, tokens: int, block_size: int) -> int:
+        """The context length that a step whose longest context is `tokens` is padded to: whole blocks, then a bucket."""
+        return _bucket(self.context_buckets, -(-tokens // block_size) * block_size)
+
     def admits_batch_context(self, rows: int, longest_context_tokens: int, block_size: int) -> bool:
         """Whether a decode step of `rows` rows fits the device's rows × context budget."""
         if self.max_batch_context_tokens is None:
             return True
-        context_tokens = -(-longest_context_tokens // block_size) * block_size
+        context_tokens = self.bucket_context(longest_context_tokens, block_size)
         return self.bucket_rows(rows) * context_tokens <= self.max_batch_context_tokens
+
+    def most_rows(self, context_tokens: int, rows: int) -> int:
+        """Of `rows` rows padded to `context_tokens` (a bucket), how many one decode step may hold; at least one."""
+        if self.max_batch_context_tokens is None:
+            return rows
+        budget_rows = self.max_batch_context_tokens // context_tokens
+        if not self.decode_batch_buckets:
+            return max(1, min(rows, budget_rows))
+        return max(1, min(rows, max((size for size in self.decode_batch_buckets if size <= budget_rows), default=1)))
 
 
 def _bucket(buckets: tuple[int, ...], wanted: int) -> int:

@@ -10,7 +10,7 @@ import torch
 from vllm.logger import init_logger
 from vllm.plugins.dotted import load_subclass
 from vllm.worker.captured_forward import CapturedForward
-from vllm.worker.step_inputs import StepRows
+from vllm.worker.step_shapes import StepShape, dummy_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,11 +49,13 @@ class DecodeCapture:
     ) -> None:
         """Largest first, so that the smaller recordings find memory to share."""
         for num_rows in reversed(sizes):
-            rows = dummy_rows(num_rows)
+            rows = dummy_rows(StepShape(num_rows, num_rows, 1), max_model_len=1, block_size=1)
             slots_T, position_T = builder.tokens(rows)
             metadata = backend.build_metadata(builder.attention_batch(rows, slots_T, position_T, num_rows))
             input_ids_T = builder.to_device(np.zeros(num_rows, np.int64))
-            self._recorder.capture(num_rows, input_ids_T, builder.positions(position_T, num_rows), kv_caches, metadata)
+            self._recorder.capture(
+                num_rows, input_ids_T, builder.positions(rows, position_T, num_rows), kv_caches, metadata
+            )
         megabytes = self._recorder.memory_bytes() / 2**20
         logger.info("Captured decode steps of %s rows, %.1f MiB", ", ".join(map(str, sizes)), megabytes)
 
@@ -62,15 +64,3 @@ class DecodeCapture:
     ) -> torch.Tensor:
         """Hidden states of a captured step, valid until the next one."""
         return self._recorder.replay(num_rows, input_ids_T, positions_T, caches, metadata)
-
-
-def dummy_rows(num_rows: int) -> StepRows:
-    """Decodes at position 0 of slots whose block tables still point at the null block."""
-    return StepRows(
-        slots_N=np.zeros(num_rows, np.int32),
-        first_position_N=np.zeros(num_rows, np.int64),
-        count_N=np.ones(num_rows, np.int64),
-        samples_N=np.zeros(num_rows, np.bool_),
-        num_decode_rows=num_rows,
-        query_start_N1=np.arange(num_rows + 1, dtype=np.int32),
-    )

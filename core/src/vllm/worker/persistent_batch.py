@@ -28,6 +28,8 @@ class PersistentBatch:
         # np.zeros takes untouched pages from the system: memory is used only as contexts grow into it.
         self.token_ids_SL = np.zeros((num_slots, max_model_len + 1), np.int32)
         self.block_table_SB = np.full((num_slots, -(-max_model_len // block_size) + 1), NULL_BLOCK, np.int32)
+        self.request_id_S = [""] * num_slots
+        """For errors that name a request."""
         self.num_prompt_S = np.zeros(num_slots, np.int64)
         self.num_arrived_S = np.zeros(num_slots, np.int64)
         """Tokens known when the request took its slot; those after it were sampled here and lie on the device."""
@@ -43,6 +45,7 @@ class PersistentBatch:
 
     def _add(self, new: NewSlot) -> None:
         slot, known = new.slot, len(new.token_ids)
+        self.request_id_S[slot] = new.request_id
         self.token_ids_SL[slot, :known] = new.token_ids
         self.block_table_SB[slot, : len(new.block_ids)] = new.block_ids
         self.num_prompt_S[slot] = new.num_prompt_tokens

@@ -7,7 +7,7 @@ Legend: N rows (padded: P), T tokens (padded too), S slots, M sampling rows, Q p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 
 from vllm.attention.backends.abstract import AttentionBatch
 from vllm.worker.kv_cache_spec import NULL_BLOCK
+from vllm.worker.step_shapes import StepShape
 
 if TYPE_CHECKING:
     from vllm.messages import Int32Array, Int64Array, StepPlan
@@ -36,6 +37,12 @@ class StepRows:
     num_decode_rows: int
     """Leading rows of one token."""
     query_start_N1: Int32Array
+    """First token of each row, and the end; it starts at the number of padding tokens on the left."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Without padding."""
+        return int(self.query_start_N1[-1] - self.query_start_N1[0])
 
     @property
     def is_decode_only(self) -> bool:
@@ -52,8 +59,12 @@ class StepInputs:
     """What `forward` and `sample` need. Tensors lie on the device."""
 
     step: int
+    shape: StepShape
+    """With padding."""
     num_tokens: int
     """Without padding."""
+    slots_N: Int32Array
+    """All rows, batch order."""
     input_ids_T: torch.Tensor
     positions_T: torch.Tensor
     metadata: Any
@@ -111,11 +122,22 @@ class InputBuilder:
         self.last_token_S = torch.zeros(len(batch.num_prompt_S), dtype=torch.int64, device=device)
         """The newest sampled token of every slot, kept where the next step reads it."""
 
+    def lay_out(self, rows: StepRows) -> StepRows:
+        """The rows, moved behind their left padding: then the last row's last token stands in the last block of the padded step,
+        at its place in the block, so that padding on the left is whole blocks and the keys of a chunk fill whole blocks.
+        """
+        if self._constraints.padding_side == "right" or rows.is_decode_only:
+            return rows
+        end_position = int(rows.first_position_N[-1] + rows.count_N[-1])
+        padding = self.padded_tokens(rows) - rows.num_tokens - -end_position % self._batch.block_size
+        return replace(rows, query_start_N1=rows.query_start_N1 + np.int32(max(0, padding)))
+
     def tokens(self, rows: StepRows) -> tuple[Int32Array, Int64Array]:
         """(slot, position) of each token of the step, unpadded."""
         if rows.is_decode_only:
             return rows.slots_N, rows.first_position_N
-        offset_T = np.arange(rows.query_start_N1[-1]) - np.repeat(rows.query_start_N1[:-1], rows.count_N)
+        before_N = rows.query_start_N1[:-1] - rows.query_start_N1[0]
+        offset_T = np.arange(rows.num_tokens) - np.repeat(before_N, rows.count_N)
         return np.repeat(rows.slots_N, rows.count_N), np.repeat(rows.first_position_N, rows.count_N) + offset_T
 
     def input_ids(self, rows: StepRows, slots_T: Int32Array, position_T: Int64Array, num_padded: int) -> torch.Tensor:
@@ -124,8 +146,7 @@ class InputBuilder:
         sampled_N = last_position_N >= self._batch.num_arrived_S[rows.slots_N]
         if rows.is_decode_only and num_padded == len(slots_T) and sampled_N.all():
             return self.last_token_S.index_select(0, self.to_device(rows.slots_N))
-        ids_T = np.zeros(num_padded, np.int64)
-        ids_T[: len(slots_T)] = self._batch.token_ids_SL[slots_T, position_T]
+        ids_T = _padded(rows, self._batch.token_ids_SL[slots_T, position_T].astype(np.int64), num_padded)
         input_ids_T = self.to_device(ids_T)
         from_device_N = np.flatnonzero(sampled_N)
         if len(from_device_N):
@@ -138,32 +159,56 @@ class InputBuilder:
         self, rows: StepRows, slots_T: Int32Array, position_T: Int64Array, num_padded: int
     ) -> AttentionBatch:
         """Geometry of the step. Padded decode rows are rows of one token in the null block; padded tokens belong to no row."""
-        seq_lens_N = rows.context_lengths()
-        num_columns = -(-int(seq_lens_N.max()) // self._batch.block_size)
-        block_table_NB = self._batch.block_table_SB[rows.slots_N, :num_columns]
+        seq_lens_N, block_size = rows.context_lengths(), self._batch.block_size
+        columns = self._columns(int(seq_lens_N.max()), 0 if rows.is_decode_only else num_padded)
         slot_mapping_T = self._batch.cache_slots(slots_T, position_T)
         query_start_N1, num_decode_rows = rows.query_start_N1, rows.num_decode_rows
         missing = num_padded - len(slots_T)
         if missing:
-            null_slots = NULL_BLOCK * self._batch.block_size + np.arange(missing) % self._batch.block_size
-            slot_mapping_T = np.concatenate([slot_mapping_T, null_slots])
+            slot_mapping_T = _with_null_slots(rows, slot_mapping_T, num_padded, block_size)
         if missing and rows.is_decode_only:
             query_start_N1 = np.arange(num_padded + 1, dtype=np.int32)
             seq_lens_N = np.concatenate([seq_lens_N, np.ones(missing, np.int32)])
-            block_table_NB = np.concatenate([block_table_NB, np.full((missing, num_columns), NULL_BLOCK, np.int32)])
             num_decode_rows = num_padded
+        block_table_NB, left_padding_N = self._block_table(rows.slots_N, seq_lens_N, columns)
         return AttentionBatch(
             query_start_N1=query_start_N1,
             seq_lens_N=seq_lens_N,
             block_table_NB=block_table_NB,
             slot_mapping_T=slot_mapping_T,
             num_decode_rows=num_decode_rows,
-            block_size=self._batch.block_size,
+            block_size=block_size,
+            left_padding_N=left_padding_N,
         )
+
+    def _columns(self, longest_tokens: int, chunk_tokens: int) -> int:
+        """Of the block table. A chunk that is padded on the left reaches back over as many columns as it has blocks."""
+        if self._constraints.padding_side == "left":
+            longest_tokens = max(longest_tokens, chunk_tokens)
+        return self._constraints.bucket_context(longest_tokens, self._batch.block_size) // self._batch.block_size
+
+    def _block_table(
+        self, slots_N: Int32Array, seq_lens_N: Int32Array, columns: int
+    ) -> tuple[Int32Array, Int32Array | None]:
+        """(table, left padding) of the rows; those past `slots_N` are padding and lie in the null block."""
+        if self._constraints.padding_side == "right":
+            known_NB = self._batch.block_table_SB[slots_N, :columns]
+            if known_NB.shape == (len(seq_lens_N), columns):
+                return known_NB, None
+        table_NB = np.full((len(seq_lens_N), columns), NULL_BLOCK, np.int32)
+        if self._constraints.padding_side == "right":
+            table_NB[: len(slots_N), : known_NB.shape[1]] = known_NB
+            return table_NB, None
+        padding_N = (columns - -(-seq_lens_N // self._batch.block_size)).astype(np.int32)
+        column_NB = np.arange(columns) - padding_N[: len(slots_N), None]
+        table_NB[: len(slots_N)] = np.where(
+            column_NB < 0, NULL_BLOCK, self._batch.block_table_SB[slots_N[:, None], np.maximum(column_NB, 0)]
+        )
+        return table_NB, padding_N
 
     def padded_tokens(self, rows: StepRows) -> int:
         """Tokens of the step after padding to the device's bucket."""
-        total_tokens = int(rows.query_start_N1[-1])
+        total_tokens = rows.num_tokens
         if not rows.is_decode_only:
             return self._constraints.bucket_tokens(total_tokens)
         if self._constraints.decode_batch_buckets:
@@ -174,10 +219,9 @@ class InputBuilder:
         """The recording that fits the step, if there is one."""
         return num_padded if rows.is_decode_only and num_padded in self._captured_sizes else None
 
-    def positions(self, position_T: Int64Array, num_padded: int) -> torch.Tensor:
+    def positions(self, rows: StepRows, position_T: Int64Array, num_padded: int) -> torch.Tensor:
         """int64; padding stands at position 0."""
-        missing = num_padded - len(position_T)
-        return self.to_device(np.pad(position_T, (0, missing)) if missing else position_T)
+        return self.to_device(position_T if num_padded == len(position_T) else _padded(rows, position_T, num_padded))
 
     def keep_last_tokens(self, slots_M: Int32Array, tokens_M: torch.Tensor) -> None:
         """Remember the sampled tokens for the next step, on the device."""
@@ -186,3 +230,18 @@ class InputBuilder:
     def to_device(self, array: np.ndarray) -> torch.Tensor:
         """A tensor of the array; on the host itself it shares the array's memory."""
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+
+def _padded(rows: StepRows, values_T: np.ndarray, num_padded: int) -> np.ndarray:
+    """The tokens' values at their places in the padded step; 0 elsewhere."""
+    first = int(rows.query_start_N1[0])
+    padded_T = np.zeros(num_padded, values_T.dtype)
+    padded_T[first : first + len(values_T)] = values_T
+    return padded_T
+
+
+def _with_null_slots(rows: StepRows, slot_mapping_T: Int64Array, num_padded: int, block_size: int) -> Int64Array:
+    """Padding writes its keys and values into the null block."""
+    first = int(rows.query_start_N1[0])
+    padding = NULL_BLOCK * block_size + np.arange(num_padded - len(slot_mapping_T)) % block_size
+    return np.concatenate([padding[:first], slot_mapping_T, padding[first:]])

@@ -26,6 +26,7 @@ from vllm.worker.model_runner_base import ModelRunnerBase
 from vllm.worker.persistent_batch import PersistentBatch
 from vllm.worker.prompt_scores import PromptScorer
 from vllm.worker.step_inputs import InputBuilder, StepInputs, StepRows, order_rows
+from vllm.worker.step_shapes import StepShape, dummy_rows, step_shapes
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -127,37 +128,36 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
         """Deltas into the state by slot; then everything by indexing with the rows' slots."""
         with memory_errors_explained(self.platform, f"preparing a step of {plan.total_tokens} tokens"):
             self._apply(plan)
-            return self._inputs(plan)
+            return self._inputs(order_rows(plan), plan.step, plan.grammar_rows_G)
 
-    def _inputs(self, plan: StepPlan) -> StepInputs:
-        rows, builder = order_rows(plan), self.builder
+    def _inputs(self, rows: StepRows, step: int, grammar_slots_G: Int32Array) -> StepInputs:
+        builder = self.builder
+        rows = builder.lay_out(rows)
         slots_T, position_T = builder.tokens(rows)
         num_padded = builder.padded_tokens(rows)
         stretches = self.prompt_scorer.stretches(rows)
+        batch = builder.attention_batch(rows, slots_T, position_T, num_padded)
         return StepInputs(
-            step=plan.step,
+            step=step,
+            shape=StepShape(len(batch.seq_lens_N), num_padded, batch.block_table_NB.shape[1] * batch.block_size),
             num_tokens=len(slots_T),
+            slots_N=rows.slots_N,
             input_ids_T=builder.input_ids(rows, slots_T, position_T, num_padded),
-            positions_T=builder.positions(position_T, num_padded),
-            metadata=self.backend.build_metadata(builder.attention_batch(rows, slots_T, position_T, num_padded)),
+            positions_T=builder.positions(rows, position_T, num_padded),
+            metadata=self.backend.build_metadata(batch),
             captured_rows=builder.captured_rows(rows, num_padded) if self._capture else None,
             logits_index=self._logits_index(rows, num_padded, stretches),
             slots_M=rows.slots_N[rows.samples_N],
             position_M=(rows.first_position_N + rows.count_N)[rows.samples_N],
             prompt_stretches=stretches,
-            grammar_slots_G=plan.grammar_rows_G,
+            grammar_slots_G=grammar_slots_G,
         )
 
     @torch.inference_mode()
     def forward(self, inputs: StepInputs) -> torch.Tensor:
         """The model over the step's tokens; only rows that need logits come out."""
-        arguments = inputs.input_ids_T, inputs.positions_T, self.kv_caches, inputs.metadata
         with memory_errors_explained(self.platform, f"a step of {inputs.num_tokens} tokens"):
-            if self._capture is not None and inputs.captured_rows is not None:
-                hidden_TH = self._capture.replay(inputs.captured_rows, *arguments)
-            else:
-                hidden_TH = self.model(*arguments)
-            return hidden_TH[inputs.logits_index]
+            return self._run_model(inputs)[inputs.logits_index]
 
     @torch.inference_mode()
     def sample(self, hidden_NH: torch.Tensor, inputs: StepInputs, grammar_mask_GW: Int32Array | None) -> StepOutput:
@@ -167,7 +167,7 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
             prompt_logprobs = self._prompt_logprobs(hidden_NH[num_sampling:], inputs)
             if not num_sampling:
                 return _no_tokens(inputs.step, prompt_logprobs)
-            logits_MV = self.model.compute_logits(hidden_NH[:num_sampling])
+            logits_MV = self._compute_logits(hidden_NH[:num_sampling])
             step = self._sampling_step(inputs, grammar_mask_GW)
             output = self.sampler(logits_MV, self.sampling.rows(inputs.slots_M), step)
         self.builder.keep_last_tokens(inputs.slots_M, output.tokens_N)
@@ -181,6 +181,38 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
             logprobs=output.logprobs,
             prompt_logprobs=prompt_logprobs,
         )
+
+    # -- what a device that compiles may do its own way ---------------------------------------------------------------------------
+
+    def _run_model(self, inputs: StepInputs) -> torch.Tensor:
+        """hidden_TH of a step, padding included. Called in inference mode."""
+        arguments = inputs.input_ids_T, inputs.positions_T, self.kv_caches, inputs.metadata
+        if self._capture is not None and inputs.captured_rows is not None:
+            return self._capture.replay(inputs.captured_rows, *arguments)
+        hidden_TH: torch.Tensor = self.model(*arguments)
+        return hidden_TH
+
+    def _compute_logits(self, hidden_MH: torch.Tensor) -> torch.Tensor:
+        """logits_MV of the sampling rows. Called in inference mode."""
+        logits_MV: torch.Tensor = self.model.compute_logits(hidden_MH)
+        return logits_MV
+
+    def _step_shapes(self) -> tuple[StepShape, ...]:
+        """All shapes that this engine's steps can have; empty where the platform's buckets do not fix them."""
+        return step_shapes(
+            self.constraints,
+            max_num_seqs=self.config.scheduler_config.max_num_seqs,
+            max_model_len=self.config.model_config.max_model_len,
+            block_size=self.batch.block_size,
+        )
+
+    def _dummy_inputs(self, shape: StepShape) -> StepInputs:
+        """A step of that shape that touches nobody's blocks; for `warm_up`, before the first request."""
+        max_model_len = self.config.model_config.max_model_len
+        rows = dummy_rows(shape, max_model_len=max_model_len, block_size=self.batch.block_size)
+        inputs = self._inputs(rows, 0, np.empty(0, np.int32))
+        assert inputs.shape == shape, f"a dummy step for {shape} has the shape {inputs.shape}"
+        return inputs
 
     # -- inner ------------------------------------------------------------------------------------------------------------------
 

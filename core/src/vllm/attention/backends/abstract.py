@@ -43,7 +43,7 @@ class AttentionBatch:
     """
 
     query_start_N1: Int32Array
-    """[N + 1] exclusive prefix sum of the rows' token counts."""
+    """[N + 1] running sum of the rows' token counts; it starts at the number of padding tokens on the left, usually 0."""
     seq_lens_N: Int32Array
     """[N] context length of each row after this step = computed + scheduled."""
     block_table_NB: Int32Array
@@ -53,6 +53,9 @@ class AttentionBatch:
     num_decode_rows: int
     """Leading rows that have exactly one token."""
     block_size: int
+    left_padding_N: Int32Array | None = None
+    """[N] leading columns of each row's block table that are padding (the null block), on platforms that ask for left padding: every
+    row then ends in the last column. None: contexts begin in column 0."""
 
 
 class AttentionBackend(abc.ABC, Generic[MetadataT]):

@@ -21,9 +21,8 @@ class StepLimits:
         self.constraints = constraints
         self.block_size = block_size
         self.max_seqs = min((scheduler.max_num_seqs, *constraints.decode_batch_buckets[-1:]))
-        self.max_model_len = min(
-            config.model_config.max_model_len, constraints.max_model_len or config.model_config.max_model_len
-        )
+        model_len = config.model_config.max_model_len
+        self.max_model_len = min((model_len, constraints.max_model_len or model_len, *constraints.context_buckets[-1:]))
         self.max_tokens = scheduler.max_num_batched_tokens
         """Of any step."""
         self.max_tokens_with_prefill = min((self.max_tokens, *constraints.token_buckets[-1:]))
@@ -33,6 +32,8 @@ class StepLimits:
         self.fixed_chunk = constraints.prefill_chunk_tokens
         self.longest_chunk = (chunks and scheduler.long_prefill_token_threshold) or self.max_model_len
         self.cuts_anywhere = chunks and self.fixed_chunk is None
+        self.groups_decodes = constraints.decode_step_cost_tokens is not None
+        """Decode rows take turns; the rows × context budget is each step's."""
         self.max_prefills = constraints.max_concurrent_prefills or self.max_seqs
         self._check()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vllm.engine.kv_cache.manager import AppendedBlocks
+from vllm.engine.scheduler.grouping import DecodeGroups
 from vllm.engine.scheduler.request import Request
 from vllm.engine.scheduler.state import SchedulerState
 from vllm.messages import BoolArray, Int32Array, Int64Array, NewSlot, StepPlan
@@ -48,7 +49,11 @@ class StepPlanner:
         self.state = state
         self.watermark_blocks = watermark_blocks
         self.pipelined = state.max_inflight_steps > 1
-        self.decode_steps_since_prefill = state.limits.constraints.decode_steps_between_prefills
+        limits = state.limits
+        self.decode_steps_since_prefill = limits.constraints.decode_steps_between_prefills
+        self._groups: DecodeGroups | None = None
+        if limits.groups_decodes:
+            self._groups = DecodeGroups(limits.constraints, limits.block_size, state.slots.num_slots)
         self._ones_S = np.ones(state.slots.num_slots, np.int32)
         self._trues_S = np.ones(state.slots.num_slots, np.bool_)
         for shared in (self._ones_S, self._trues_S):  # plans hold views of them
@@ -108,6 +113,8 @@ class StepPlanner:
             state.preempt_last()
         appended = state.kv.grow(index_N, missing_N)
         state.slots.num_computed_S[index_N] = computed_N + counts_N
+        if self._groups is not None:
+            self._groups.took(slots_N)
         return StepDraft(slots_N, computed_N, counts_N, samples_N, appended)
 
     def _ready_slots(self) -> Int32Array:
@@ -117,7 +124,8 @@ class StepPlanner:
             pending_N = slots.num_pending_S[slots_N]
             has_room_N = slots.num_tokens_S[slots_N] + pending_N < slots.max_total_S[slots_N]
             slots_N = slots_N[has_room_N & ~(slots.grammar_S[slots_N] & (pending_N > 0))]
-        return slots_N[: self.state.limits.max_tokens]
+        slots_N = slots_N[: self.state.limits.max_tokens]
+        return slots_N if self._groups is None else self._groups.choose(slots_N, slots.num_computed_S[slots_N] + 1)
 
     def _decode_counts(self, slots_N: Int64Array, computed_N: Int32Array) -> tuple[Int32Array, BoolArray]:
         """Tokens that each decode row computes, 1 unless results came uneven, and whether it samples."""
@@ -175,16 +183,18 @@ class StepPlanner:
         return self.state.kv.find_hit(request.chain, request.known_token_ids)
 
     def _fits(self, request: Request, hit: list[int]) -> bool:
-        """Whether the blocks suffice, and the batch keeps to the device's rows × context budget even at full length."""
+        """Whether the blocks suffice, and the batch keeps to the device's rows × context budget even at full length (unless rows take
+        turns, and each step keeps to it)."""
         state = self.state
         alone = not state.slot_of
         longest = max([request.max_total_tokens, *(self._longest_running() if not alone else ())])
-        if not state.limits.admits_context(len(state.slot_of) + 1, longest):
+        if not state.limits.groups_decodes and not state.limits.admits_context(len(state.slot_of) + 1, longest):
             return False
         return state.kv.can_take(request.num_known_tokens, hit, 0 if alone else self.watermark_blocks)
 
     def _longest_running(self) -> list[int]:
-        if self.state.limits.constraints.max_batch_context_tokens is None:
+        limits = self.state.limits
+        if limits.constraints.max_batch_context_tokens is None or limits.groups_decodes:
             return []
         return [int(self.state.slots.max_total_S[slot]) for slot in self.state.slot_of.values()]
 
