@@ -19,7 +19,7 @@ from vllm.errors import EngineDeadError, WorkerDiedError
 from vllm.worker.worker_base import WorkerBase
 
 TOLERANCE = 1e-4  # natural logarithms, fp32; two ranks add in another order than one
-OF_EACH_FAMILY = ("llama", "llama-biased", "mistral-windowed", "qwen2", "qwen3-windowed")
+OF_EACH_FAMILY = ("llama", "llama-biased", "mistral-windowed", "qwen2", "qwen3-windowed", "mixtral", "qwen2-moe")
 
 
 @pytest.fixture(scope="module")

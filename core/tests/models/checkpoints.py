@@ -64,6 +64,7 @@ def rope(rope_type: str, **options: Any) -> dict[str, Any]:
 
 _LLAMA3 = rope("llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
 _SHORT, _LONG = [1.0 + 0.1 * i for i in range(8)], [2.0 + 0.5 * i for i in range(8)]
+_EXPERTS = {"num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 48}
 
 FAMILIES = (
     Family("llama", "LlamaConfig"),
@@ -117,6 +118,22 @@ FAMILIES = (
     ),
     Family("exaone4", "Exaone4Config", {"sliding_window": 9, "sliding_window_pattern": 2}, sliding=True),
     Family("exaone4-full", "Exaone4Config", {"sliding_window": None, "layer_types": ["full_attention"] * 2}),
+    Family("mixtral", "MixtralConfig", {"num_local_experts": 8}),
+    Family("mixtral-windowed", "MixtralConfig", {"num_local_experts": 4, "sliding_window": 9}, sliding=True),
+    Family("qwen2-moe", "Qwen2MoeConfig", {**_EXPERTS, "shared_expert_intermediate_size": 80}),
+    Family(
+        "qwen2-moe-renormalised",
+        "Qwen2MoeConfig",
+        {**_EXPERTS, "shared_expert_intermediate_size": 24, "norm_topk_prob": True, "mlp_only_layers": [1],
+         "num_experts_per_tok": 1, "qkv_bias": False},
+    ),
+    Family("qwen3-moe", "Qwen3MoeConfig", {**_EXPERTS, "head_dim": 32, "norm_topk_prob": True}),
+    Family(
+        "qwen3-moe-windowed",
+        "Qwen3MoeConfig",
+        {**_EXPERTS, "head_dim": 32, "decoder_sparse_step": 2, "use_sliding_window": True, "sliding_window": 9},
+        sliding=True,
+    ),
 )  # fmt: skip
 
 

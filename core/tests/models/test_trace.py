@@ -21,6 +21,9 @@ TRACED = (
     "granite",
     "gemma2",
     "exaone4",
+    "mixtral-windowed",
+    "qwen2-moe",
+    "qwen3-moe-windowed",
 )
 """One of each architecture, with windows where it has them; the kinds of rotation differ only in a table."""
 

@@ -175,6 +175,51 @@ class OneScaleForAll(Mutant):
     op = ("w8a16_int8_linear", "quantised_parts.OneScaleForAll")
 
 
+# -- fused_moe
+
+
+class ForgetsToRenormalise(Mutant):
+    """Shares of the chosen experts never sum to one."""
+
+    caught_by = ("ops.fused_moe",)
+    op = ("fused_moe", "moe_parts.ForgetsToRenormalise")
+
+
+class AlwaysRenormalises(Mutant):
+    """Shares of the chosen experts always sum to one."""
+
+    caught_by = ("ops.fused_moe",)
+    op = ("fused_moe", "moe_parts.AlwaysRenormalises")
+
+
+class SwapsExperts(Mutant):
+    """The last two experts' second matrices are swapped."""
+
+    caught_by = ("ops.fused_moe",)
+    op = ("fused_moe", "moe_parts.SwapsExperts")
+
+
+class UpBeforeGate(Mutant):
+    """The stacked rows are read as up before gate."""
+
+    caught_by = ("ops.fused_moe",)
+    op = ("fused_moe", "moe_parts.UpBeforeGate")
+
+
+class DropsTheOverflow(Mutant):
+    """An expert takes 16 tokens and drops the rest."""
+
+    caught_by = ("ops.fused_moe",)
+    op = ("fused_moe", "moe_parts.DropsTheOverflow")
+
+
+class WeighsTheInput(Mutant):
+    """An expert's input is weighed in the place of its output."""
+
+    caught_by = ("ops.fused_moe",)
+    op = ("fused_moe", "moe_parts.WeighsTheInput")
+
+
 # -- vocab_embedding
 
 

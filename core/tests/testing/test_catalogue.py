@@ -34,7 +34,6 @@ def test_the_claims_that_a_platform_can_make_have_laws() -> None:
         Feature.SPECULATIVE_DECODING,
         Feature.LORA,
         Feature.QUANTIZED_KV_CACHE,
-        Feature.MIXTURE_OF_EXPERTS,
         Feature.POOLING,
         Feature.KV_TRANSFER,
     }

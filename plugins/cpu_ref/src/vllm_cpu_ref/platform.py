@@ -59,6 +59,7 @@ class CpuRefPlatform(Platform):
         full = (
             *(Feature.CHUNKED_PREFILL, Feature.PREFIX_CACHING, Feature.TENSOR_PARALLEL, Feature.SLIDING_WINDOW),
             *(Feature.LOGITS_SOFT_CAP, Feature.STRUCTURED_OUTPUT, Feature.CUSTOM_LOGITS_PROCESSORS),
+            Feature.MIXTURE_OF_EXPERTS,
             Feature.QUANTIZATION,  # the core's named ops are pure torch
         )
         missing = {

@@ -25,6 +25,7 @@ __all__ = [
     "MergedColumnParallelLinear",
     "OutputPart",
     "QKVParallelLinear",
+    "ReplicatedLinear",
     "RowParallelLinear",
     "equal_share",
 ]
@@ -69,6 +70,13 @@ class LinearLayer(ShardedModule):
         return self.method.apply(self, x_TI, self.bias)
 
 
+class ReplicatedLinear(LinearLayer):
+    """Every rank computes all outputs: for matrices too small to split."""
+
+    def __init__(self, ctx: ModelContext, name: str, in_features: int, out_features: int, *, bias: bool) -> None:
+        super().__init__(ctx, name, [(None, Share.whole(out_features))], Share.whole(in_features), bias=bias)
+
+
 class ColumnParallelLinear(LinearLayer):
     """Each rank computes an equal stretch of the outputs."""
 
@@ -110,14 +118,26 @@ class QKVParallelLinear(LinearLayer):
 class RowParallelLinear(LinearLayer):
     """Each rank multiplies its stretch of the inputs; the results are summed over the ranks."""
 
-    def __init__(self, ctx: ModelContext, name: str, in_features: int, out_features: int, *, bias: bool) -> None:
+    def __init__(
+        self,
+        ctx: ModelContext,
+        name: str,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: bool,
+        reduce_results: bool = True,
+    ) -> None:
+        """Args: reduce_results: False leaves the sum over the ranks to the caller, who has more to add."""
         share = equal_share(ctx, in_features, f"inputs of {name}")
         super().__init__(ctx, name, [(None, Share.whole(out_features))], share, bias=bias)
         self.tp = ctx.tp
+        self.reduce_results = reduce_results
 
     def forward(self, x_TI: torch.Tensor) -> torch.Tensor:
         bias_O = self.bias if self.tp.rank == 0 else None  # the sum over the ranks must hold it once
-        return self.tp.all_reduce(self.method.apply(self, x_TI, bias_O))
+        out_TO = self.method.apply(self, x_TI, bias_O)
+        return self.tp.all_reduce(out_TO) if self.reduce_results else out_TO
 
 
 def equal_share(ctx: ModelContext, total: int, of_what: str) -> Share:

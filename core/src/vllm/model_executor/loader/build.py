@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from torch import nn
 
 from vllm.errors import ConfigError, near_names
 from vllm.logger import init_logger
 from vllm.model_executor.context import ModelContext
+from vllm.model_executor.layers.fused_moe import FusedMoE
 from vllm.model_executor.layers.linear import LinearLayer
 from vllm.model_executor.loader.checkpoint import load_checkpoint
 from vllm.model_executor.loader.dummy import fill_with_dummy_weights
@@ -27,7 +29,8 @@ def build_model(ctx: ModelContext) -> nn.Module:
     if load_format not in _FORMATS:
         what = f"--load-format {load_format} is not known; known are {', '.join(_FORMATS)}."
         raise ConfigError(what, remedy="choose one of these", candidates=near_names(load_format, _FORMATS))
-    model = ModelRegistry.resolve(ctx.config.model_config.architecture)(ctx)
+    model_cls = ModelRegistry.resolve(ctx.config.model_config.architecture)
+    model = model_cls(replace(ctx, checkpoint_names=model_cls.checkpoint_names))
     started_s = time.monotonic()
     if load_format == "dummy":
         fill_with_dummy_weights(model, ctx.config.model_config.seed)
@@ -46,5 +49,7 @@ def _finish(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, LinearLayer):
             module.method.process_after_loading(module)
+        elif isinstance(module, FusedMoE):
+            module.process_after_loading()
     model.eval()
     model.requires_grad_(False)

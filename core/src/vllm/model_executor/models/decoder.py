@@ -1,4 +1,4 @@
-"""Owns the one decoder that every family of the core is: a stack of attention and gated MLP, shaped by a DecoderSpec.
+"""Owns the one decoder that every family of the core is: a stack of attention and MLP, shaped by a DecoderSpec.
 
 The stream of hidden states is carried as two tensors, what the last block gave and the residual before it, so that their addition and the
 next norm are one op. Legend: T tokens, N rows that want logits, X hidden size, H query heads, K key/value heads, D head size (this rank).
@@ -14,17 +14,18 @@ import torch
 from torch import nn
 
 from vllm.attention.layer import Attention
-from vllm.model_executor.layers.linear import MergedColumnParallelLinear, QKVParallelLinear, RowParallelLinear
+from vllm.model_executor.layers.linear import QKVParallelLinear, RowParallelLinear
 from vllm.model_executor.layers.rotary import RotaryTable
 from vllm.model_executor.layers.vocab import ParallelLMHead, VocabParallelEmbedding
 from vllm.model_executor.loader.rope_config import RopeConfig
 from vllm.model_executor.models.interface import CausalLM, KVCaches
+from vllm.model_executor.models.mlp import GatedMLP, MixtureOfExperts
 from vllm.model_executor.models.spec import DecoderSpec, LayerSpec
 
 if TYPE_CHECKING:
     from vllm.model_executor.context import ModelContext
 
-__all__ = ["Decoder", "DecoderLayer", "GatedMLP", "SelfAttention"]
+__all__ = ["Decoder", "DecoderLayer", "SelfAttention"]
 
 CosSin = tuple[torch.Tensor, torch.Tensor]
 
@@ -76,23 +77,6 @@ class SelfAttention(nn.Module):
         return q_THD, k_TKD, v_TKD
 
 
-class GatedMLP(nn.Module):
-    """down(act(gate(x)) × up(x)), gate and up as one matrix."""
-
-    def __init__(self, ctx: ModelContext, spec: DecoderSpec, name: str) -> None:
-        super().__init__()
-        inner = spec.intermediate_size
-        parts = {"gate": inner, "up": inner}
-        self.gate_up_proj = MergedColumnParallelLinear(
-            ctx, f"{name}.gate_up_proj", spec.hidden_size, parts, bias=spec.mlp_bias
-        )
-        self.down_proj = RowParallelLinear(ctx, f"{name}.down_proj", inner, spec.hidden_size, bias=spec.mlp_bias)
-        self.activation = ctx.ops.create(spec.activation_op)
-
-    def forward(self, hidden_TX: torch.Tensor) -> torch.Tensor:
-        return self.down_proj(self.activation(self.gate_up_proj(hidden_TX)))
-
-
 class AddOnly(nn.Module):
     """Stands where a family has no norm: the residual addition alone, called like a norm."""
 
@@ -114,7 +98,7 @@ class DecoderLayer(nn.Module):
         self.self_attn = SelfAttention(ctx, spec, layer, f"{name}.self_attn")
         self.attn_out_norm = _norm(ctx, spec, spec.hidden_size) if spec.norm_after else nn.Identity()
         self.mlp_norm = _norm(ctx, spec, spec.hidden_size) if spec.norm_before else AddOnly()
-        self.mlp = GatedMLP(ctx, spec, f"{name}.mlp")
+        self.mlp = _mlp(ctx, spec, layer, f"{name}.mlp")
         self.mlp_out_norm = _norm(ctx, spec, spec.hidden_size) if spec.norm_after else nn.Identity()
         self.residual_scale = spec.residual_scale
 
@@ -198,6 +182,12 @@ class Decoder(CausalLM):
 def _norm(ctx: ModelContext, spec: DecoderSpec, size: int) -> nn.Module:
     norm: nn.Module = ctx.ops.create(spec.norm_op, size, spec.norm_eps, dtype=ctx.dtype, device=ctx.device)
     return norm
+
+
+def _mlp(ctx: ModelContext, spec: DecoderSpec, layer: LayerSpec, name: str) -> nn.Module:
+    if layer.experts is None:
+        return GatedMLP(ctx, spec, name)
+    return MixtureOfExperts(ctx, spec, layer.experts, name)
 
 
 def _rotary_tables(ctx: ModelContext, spec: DecoderSpec) -> tuple[nn.ModuleList, tuple[int | None, ...]]:

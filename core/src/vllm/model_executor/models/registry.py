@@ -25,8 +25,11 @@ _BUILT_IN = {
     "LLaMAForCausalLM": f"{_FAMILIES}.llama:LlamaForCausalLM",
     "LlamaForCausalLM": f"{_FAMILIES}.llama:LlamaForCausalLM",
     "MistralForCausalLM": f"{_FAMILIES}.mistral:MistralForCausalLM",
+    "MixtralForCausalLM": f"{_FAMILIES}.mixtral:MixtralForCausalLM",
     "Qwen2ForCausalLM": f"{_FAMILIES}.qwen2:Qwen2ForCausalLM",
+    "Qwen2MoeForCausalLM": f"{_FAMILIES}.qwen2_moe:Qwen2MoeForCausalLM",
     "Qwen3ForCausalLM": f"{_FAMILIES}.qwen3:Qwen3ForCausalLM",
+    "Qwen3MoeForCausalLM": f"{_FAMILIES}.qwen3_moe:Qwen3MoeForCausalLM",
 }
 
 

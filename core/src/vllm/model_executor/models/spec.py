@@ -5,8 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vllm.model_executor.loader.rope_config import RopeConfig
+from vllm.model_executor.routing import Routing
 
-__all__ = ["DecoderSpec", "LayerSpec"]
+__all__ = ["DecoderSpec", "ExpertsSpec", "LayerSpec"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertsSpec:
+    """A mixture of gated MLPs in the place of one."""
+
+    routing: Routing
+    intermediate_size: int
+    """Of each expert."""
+    shared_intermediate_size: int | None = None
+    """Of an MLP that every token takes besides, weighed by a sigmoid of its own score; None = there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +29,8 @@ class LayerSpec:
     """None: this layer knows no positions."""
     sliding_window: int | None = None
     """Tokens that a query sees, itself included; None = all before it."""
+    experts: ExpertsSpec | None = None
+    """None: this layer has one MLP, of the model's `intermediate_size`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import torch
 from vllm.model_executor.custom_op import OpSet, native_ops
 from vllm.platforms.capabilities import Feature
 from vllm.testing.bench import Bench
+from vllm.testing.expert_mixtures import HIDDEN, Mixture, expert_weights, mixtures, shard
 from vllm.testing.law import law
 from vllm.testing.quantised_data import int8_weights, tokens_on_a_grid
 
@@ -201,6 +202,38 @@ def _check_int8(bench: Bench, name: str, x: torch.Tensor, outputs: int) -> None:
         what = f"{name} {x.shape[-1]} → {outputs}{'' if bias_O is None else ' with bias'} of {tuple(x.shape)}"
         _compare(bench, what, op(x, *laid_out, bias_O), expected)
         bench.holds(torch.equal(x, before), f"{what} changed its argument")
+
+
+# -- experts
+
+
+@law(Feature.MIXTURE_OF_EXPERTS)
+def fused_moe(bench: Bench) -> None:
+    """fused_moe = Σ share × expert over each token's best experts, however tokens fall on experts; over shards it sums to the same."""
+    for mixture in mixtures():
+        whole = expert_weights(mixture.routing.num_experts)
+        rounded = [_wide(weight.to(bench.dtype)) for weight in whole]
+        scores_TE = _on_device(bench, mixture.scores_TE)
+        x_TH = _random(bench, len(scores_TE), HIDDEN)
+        before = x_TH.clone(), scores_TE.clone()
+        oracle = _oracle("fused_moe", mixture.routing, activation_op=mixture.activation_op)
+        expected_TH = oracle.forward_native(_wide(x_TH), _wide(scores_TE), *rounded)
+        for ranks in (1, 2):
+            shards = [shard(*rounded, rank, ranks) for rank in range(ranks)]
+            found_TH = sum(_mixed(bench, mixture, x_TH, scores_TE, *weights) for weights in shards)
+            _compare(bench, f"{mixture.what}, {ranks} shard{'s' * (ranks > 1)}", found_TH, expected_TH)
+        unchanged = torch.equal(x_TH, before[0]) and torch.equal(scores_TE, before[1])
+        bench.holds(unchanged, f"{mixture.what}: fused_moe changed its arguments")
+
+
+def _mixed(bench: Bench, mixture: Mixture, x_TH: torch.Tensor, scores_TE: torch.Tensor, *weights: torch.Tensor) -> Any:
+    """What the op in force makes of one shard, in the dtype under test."""
+    op = _op(bench, "fused_moe", mixture.routing, activation_op=mixture.activation_op)
+    return op(x_TH, scores_TE, *op.lay_out(*(_on_device(bench, weight) for weight in weights)))
+
+
+def _on_device(bench: Bench, tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to(device=bench.device, dtype=bench.dtype)
 
 
 # -- rotary
