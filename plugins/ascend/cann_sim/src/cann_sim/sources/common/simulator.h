@@ -4,7 +4,7 @@
 // Three rules for whoever writes a simulated operator:
 //  1. An address that torch_npu hands over is a *device* address. Only work on a stream may look behind it, and only
 //     through host_alias(): in strict mode (the default) the device address itself is not readable and faults.
-//  2. Nothing is computed at the call. Check shapes and dtypes at once (raise Refused), then enqueue() the arithmetic:
+//  2. Nothing is computed at the call. Check shapes and dtypes at once (`return report(...)`), then enqueue() the work:
 //     the runtime decides when it runs (stream thread, deferred, recorded in a graph).
 //  3. Work that fails throws; the runtime remembers code, operation, device and stream, and the next synchronise
 //     reports them.
