@@ -56,8 +56,8 @@ class Pair:
     @property
     def cann_includes(self) -> tuple[Path, ...]:
         """The headers of CANN that the torch_npu wheel carries."""
-        third_party = self.torch_npu.folder / "include" / "third_party"
-        return (third_party / "acl" / "inc", third_party / "hccl" / "inc")
+        root = self.torch_npu.folder / "include"
+        return (root, root / "third_party" / "acl" / "inc", root / "third_party" / "hccl" / "inc")
 
     @property
     def torch_libraries(self) -> Path:
