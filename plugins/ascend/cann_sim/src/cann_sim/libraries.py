@@ -32,6 +32,7 @@ LIBRARIES = (
     Library(soname=RUNTIME, folders=("common", "runtime")),
     Library(soname="libopapi.so", folders=("operators",), uses_torch=True, needs=(RUNTIME,)),
     Library(soname="libhccl.so", folders=("collectives",), needs=(RUNTIME,)),
+    Library(soname="libatb.so", folders=("atb",), needs=(RUNTIME,)),
     *(
         Library(soname=f"lib{name}.so", needs=(RUNTIME, "libopapi.so") if name == "nnopbase" else (RUNTIME,))
         for name in ("acl_op_compiler", "ge_runner", "graph", "acl_tdt_channel", "nnopbase")

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <map>
 
 namespace cann_sim {
 namespace {
@@ -23,10 +22,12 @@ struct Soc {
 };
 
 const Soc& soc() {
-    static const std::map<std::string, Soc> known = {{"Ascend910B3", {20, 40, 192ll << 20, true}},
-                                                     {"Ascend910_9391", {24, 48, 192ll << 20, true}},
-                                                     {"Ascend310P3", {8, 7, 16ll << 20, false}}};
-    return known.at(settings().soc_name);
+    static const Soc a2 = {20, 40, 192ll << 20, true};  // Ascend910B3 and its like
+    static const Soc a3 = {24, 48, 192ll << 20, true};  // Ascend910_93...
+    static const Soc inference = {8, 7, 16ll << 20, false};  // Ascend310P3: no bf16
+    const std::string& name = settings().soc_name;
+    if (name.rfind("Ascend310", 0) == 0) return inference;
+    return name.rfind("Ascend910_93", 0) == 0 ? a3 : a2;
 }
 
 bool exists(int32_t device) { return device >= 0 && device < settings().devices; }

@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
-#include <set>
 
 namespace cann_sim {
 namespace {
@@ -45,11 +44,11 @@ bool flag(const char* name, bool fallback) {
 }
 
 std::string soc_name() {
-    static const std::set<std::string> known = {"Ascend910B3", "Ascend910_9391", "Ascend310P3"};
-    std::string value = text("CANN_SIM_SOC", "Ascend910B3");
-    if (value.rfind("Ascend", 0) != 0) value = "Ascend" + value;
-    if (known.count(value) == 0) refuse("CANN_SIM_SOC", value, "Ascend910B3, Ascend910_9391 or Ascend310P3");
-    return value;
+    const std::string value = text("CANN_SIM_SOC", "Ascend910B3");
+    const std::string name = value.rfind("Ascend", 0) == 0 ? value : "Ascend" + value;
+    const bool known = name.rfind("Ascend910", 0) == 0 || name.rfind("Ascend310", 0) == 0 || name.rfind("Ascend950", 0) == 0;
+    if (!known) refuse("CANN_SIM_SOC", value, "a name as npu-smi has it: Ascend910B3, Ascend910_9391, Ascend310P3");
+    return name;
 }
 
 void read_streams(Settings& settings) {
