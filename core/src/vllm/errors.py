@@ -11,6 +11,7 @@ from difflib import get_close_matches
 
 __all__ = [
     "ConfigError",
+    "DeviceError",
     "EngineDeadError",
     "InvalidRequestError",
     "ModelLoadError",
@@ -128,6 +129,10 @@ class WorkerDiedError(EngineDeadError):
 
 class WorkerError(VllmError, RuntimeError):
     """A worker could not do what it was asked to; names rank and stage."""
+
+
+class DeviceError(WorkerError):
+    """A device failed; names it, what it was doing, and the operator where the vendor's error tells it. The engine stops."""
 
 
 class StepTimeoutError(EngineDeadError, TimeoutError):

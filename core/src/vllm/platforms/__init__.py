@@ -13,6 +13,7 @@ from vllm.platforms.torch_import import prepare_torch_import
 if TYPE_CHECKING:
     from vllm.platforms.capabilities import Capability, Feature
     from vllm.platforms.constraints import SchedulingConstraints
+    from vllm.platforms.device_fault import DeviceFault
     from vllm.platforms.interface import Platform
     from vllm.platforms.resolution import resolve_platform, use_platform
     from vllm.platforms.selection import load_platform, platform_path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Capability",
+    "DeviceFault",
     "Feature",
     "Platform",
     "SchedulingConstraints",
@@ -34,6 +36,7 @@ __all__ = [
 
 _HOME = {
     "Capability": "vllm.platforms.capabilities",
+    "DeviceFault": "vllm.platforms.device_fault",
     "Feature": "vllm.platforms.capabilities",
     "Platform": "vllm.platforms.interface",
     "SchedulingConstraints": "vllm.platforms.constraints",

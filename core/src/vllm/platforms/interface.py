@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from vllm.config import VllmConfig
+    from vllm.platforms.device_fault import DeviceFault
 
 __all__ = ["Platform"]
 
@@ -136,6 +137,14 @@ class Platform(abc.ABC):
     def is_pin_memory_available(self) -> bool:
         """Whether host tensors for copies to the device should be pinned."""
         return False
+
+    def device_fault(self, error: Exception) -> DeviceFault | None:
+        """What an error that came out of a step says about the device; None, the default: it is not the device's, and passes as it is.
+
+        Asked of errors that are no lack of memory. Called right after the error, when the device may be unable to answer.
+        """
+        del error
+        return None
 
     def random_seed(self, seed: int) -> None:
         """Seed the device's own generators (dummy weights only; sampling is counter-based and needs none)."""

@@ -26,7 +26,11 @@ class CapturedForward(abc.ABC):
     def capture(
         self, bucket_rows: int, input_ids_T: torch.Tensor, positions_T: torch.Tensor, kv_caches: Any, metadata: Any
     ) -> None:
-        """Record a decode step of `bucket_rows` rows. Inputs are dummies of the final shape; the recorder may keep them as its buffers."""
+        """Record a decode step of `bucket_rows` rows, before the first request.
+
+        Inputs are dummies of the final shape, with the longest context that there can be: a block table of all its columns, full of the
+        null block. The recorder may keep them as its buffers; tables of later steps may have fewer columns.
+        """
 
     @abc.abstractmethod
     def replay(

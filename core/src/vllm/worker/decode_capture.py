@@ -45,11 +45,17 @@ class DecodeCapture:
         self._recorder = cls(forward, device)
 
     def capture_all(
-        self, sizes: tuple[int, ...], builder: InputBuilder, backend: AttentionBackend[Any], kv_caches: Any
+        self,
+        sizes: tuple[int, ...],
+        max_model_len: int,
+        builder: InputBuilder,
+        backend: AttentionBackend[Any],
+        kv_caches: Any,
     ) -> None:
-        """Largest first, so that the smaller recordings find memory to share."""
+        """Largest first, so that the smaller recordings find memory to share. Contexts are the longest: what is kept holds any other."""
         for num_rows in reversed(sizes):
-            rows = dummy_rows(StepShape(num_rows, num_rows, 1), max_model_len=1, block_size=1)
+            shape = StepShape(num_rows, num_rows, max_model_len)
+            rows = dummy_rows(shape, max_model_len=max_model_len, block_size=1)
             slots_T, position_T = builder.tokens(rows)
             metadata = backend.build_metadata(builder.attention_batch(rows, slots_T, position_T, num_rows))
             input_ids_T = builder.to_device(np.zeros(num_rows, np.int64))

@@ -1,4 +1,4 @@
-"""Owns the translation of an allocator's failure into words: what was being done, how much memory there is, what to turn."""
+"""Owns the translation of a device's failure into words: what was being done, and what the allocator or the platform makes of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vllm.errors import OutOfMemoryError
+from vllm.errors import DeviceError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from vllm.platforms import Platform
@@ -21,13 +21,17 @@ HOST_ALLOCATOR_WORDS = "can't allocate memory"
 
 @contextmanager
 def memory_errors_explained(platform: Platform, activity: str) -> Iterator[None]:
-    """Raise OutOfMemoryError, naming the activity, where memory runs out inside; other errors pass."""
+    """Raise OutOfMemoryError where memory runs out inside, DeviceError where the platform says that its device failed, both naming the
+    activity; other errors pass."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if _is_out_of_memory(error):
+            raise _explained(platform, activity, error) from error
+        fault = platform.device_fault(error)
+        if fault is None:
             raise
-        raise _explained(platform, activity, error) from error
+        raise DeviceError(f"{fault.what}, in {activity}.", cause=fault.cause, remedy=fault.remedy) from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:

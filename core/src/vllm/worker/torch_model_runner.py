@@ -107,7 +107,8 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
         """Capture the decode steps, where the platform can."""
         if self._captured_sizes:
             self._capture = DecodeCapture(self.platform, self.model, self.device)
-            self._capture.capture_all(self._captured_sizes, self.builder, self.backend, self.kv_caches)
+            longest = self.config.model_config.max_model_len
+            self._capture.capture_all(self._captured_sizes, longest, self.builder, self.backend, self.kv_caches)
 
     def free_kv_cache(self) -> None:
         """The recordings hold the cache's tensors."""
@@ -126,7 +127,7 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
     @torch.inference_mode()
     def prepare_inputs(self, plan: StepPlan) -> StepInputs:
         """Deltas into the state by slot; then everything by indexing with the rows' slots."""
-        with memory_errors_explained(self.platform, f"preparing a step of {plan.total_tokens} tokens"):
+        with memory_errors_explained(self.platform, f"preparing step {plan.step} of {plan.total_tokens} tokens"):
             self._apply(plan)
             return self._inputs(order_rows(plan), plan.step, plan.grammar_rows_G)
 
@@ -156,22 +157,22 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
     @torch.inference_mode()
     def forward(self, inputs: StepInputs) -> torch.Tensor:
         """The model over the step's tokens; only rows that need logits come out."""
-        with memory_errors_explained(self.platform, f"a step of {inputs.num_tokens} tokens"):
+        with memory_errors_explained(self.platform, f"step {inputs.step} of {inputs.num_tokens} tokens"):
             return self._run_model(inputs)[inputs.logits_index]
 
     @torch.inference_mode()
     def sample(self, hidden_NH: torch.Tensor, inputs: StepInputs, grammar_mask_GW: Int32Array | None) -> StepOutput:
         """Tokens by slot; they stay on the device for the next step and join the known tokens on the host."""
         num_sampling = len(inputs.slots_M)
-        with memory_errors_explained(self.platform, f"sampling {num_sampling} rows"):
+        with memory_errors_explained(self.platform, f"sampling {num_sampling} rows of step {inputs.step}"):
             prompt_logprobs = self._prompt_logprobs(hidden_NH[num_sampling:], inputs)
             if not num_sampling:
                 return _no_tokens(inputs.step, prompt_logprobs)
             logits_MV = self._compute_logits(hidden_NH[:num_sampling])
             step = self._sampling_step(inputs, grammar_mask_GW)
             output = self.sampler(logits_MV, self.sampling.rows(inputs.slots_M), step)
-        self.builder.keep_last_tokens(inputs.slots_M, output.tokens_N)
-        token_M = output.tokens_N.to("cpu", torch.int32).numpy()
+            self.builder.keep_last_tokens(inputs.slots_M, output.tokens_N)
+            token_M = output.tokens_N.to("cpu", torch.int32).numpy()  # waits: errors of queued work come out here
         self.batch.record(inputs.slots_M, inputs.position_M, token_M)
         return StepOutput(
             step=inputs.step,
