@@ -38,7 +38,8 @@ def run(platform_cls: type[Platform], laws: Iterable[str]) -> tuple[Outcome, ...
 
 def caught_by(mutant: type[Mutant], pair: Workplace) -> dict[str, str]:
     """Which of the mutant's laws fail, and what they say. `pair`: two ranks that mutant communicators share, to start them only once."""
-    shared = [law for law in mutant.caught_by if mutant.communicator and law.startswith("collectives.")]
+    of_two = {law.full_name for law in select_laws(["collectives"]) if law.devices == 2}
+    shared = [law for law in mutant.caught_by if mutant.communicator and law in of_two]
     alone = [law for law in mutant.caught_by if law not in shared]
     outcomes = [*_on_pair(mutant, shared, pair), *(run(mutant, alone) if alone else ())]
     return {outcome.law: outcome.detail for outcome in outcomes if is_broken(outcome)}
@@ -47,7 +48,7 @@ def caught_by(mutant: type[Mutant], pair: Workplace) -> dict[str, str]:
 def _on_pair(mutant: type[Mutant], laws: list[str], pair: Workplace) -> list[Outcome]:
     if not laws:
         return []
-    pair.on_pair(_speak_through, f"{PARTS}{mutant.communicator}")
+    pair.on_ranks(2, _speak_through, f"{PARTS}{mutant.communicator}")
     return [check_law(law, pair, "float32") for law in select_laws(laws)]
 
 

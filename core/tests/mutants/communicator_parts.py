@@ -20,6 +20,22 @@ class ReadsTooEarly(TorchCommunicator):
         return before if before is not None and before.shape == tensor.shape else self.early
 
 
+class ReducesMemoryOrder(TorchCommunicator):
+    def _all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
+        return super()._all_reduce(in_memory_order(tensor))
+
+
+class GathersMemoryOrder(TorchCommunicator):
+    def _all_gather(self, tensor: torch.Tensor, dim: int) -> torch.Tensor:
+        return super()._all_gather(in_memory_order(tensor), dim)
+
+
+class AsksOneNeighbour(TorchCommunicator):
+    def _all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
+        all_W = super()._all_gather(tensor.clone()[None], 0)
+        return all_W[self.rank] + all_W[self.rank ^ 1]
+
+
 class BackwardGather(TorchCommunicator):
     def _all_gather(self, tensor: torch.Tensor, dim: int) -> torch.Tensor:
         return torch.cat(super()._all_gather(tensor, dim).chunk(self.world_size, dim)[::-1], dim)
@@ -43,3 +59,8 @@ class AlwaysFromZero(TorchCommunicator):
 class ReceivesHalf(TorchCommunicator):
     def _recv(self, shape: tuple[int, ...], dtype: torch.dtype, src: int) -> torch.Tensor:
         return super()._recv(shape, dtype, src).to(torch.float16)
+
+
+def in_memory_order(tensor: torch.Tensor) -> torch.Tensor:
+    """As many elements as the view has, from where it begins."""
+    return tensor.as_strided((tensor.numel(),), (1,)).view(tensor.shape)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from vllm.platforms import Capability, Feature, Platform
 from vllm_cpu_ref.platform import CpuRefPlatform
 
-__all__ = ["Capturing", "Mutant", "path_of"]
+__all__ = ["Capturing", "FourDevices", "Mutant", "path_of"]
 
 PARTS = "core.tests.mutants."
 
@@ -52,6 +52,14 @@ class Mutant(CpuRefPlatform):
     def op_overrides(self) -> Mapping[str, str]:
         """The broken one, if that is the fault."""
         return {self.op[0]: PARTS + self.op[1]} if self.op else super().op_overrides()
+
+
+class FourDevices(CpuRefPlatform):
+    """Sound: takes this machine for one of four devices, so that the laws of four ranks apply."""
+
+    def device_count(self) -> int:
+        """As many as the laws want at most."""
+        return 4
 
 
 class Capturing(CpuRefPlatform):

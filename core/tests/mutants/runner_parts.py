@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from core.tests.sleeping_runner import DeviceLikeRunner
 from vllm.messages import StepPlan
 from vllm.worker.captured_forward import CapturedForward
 from vllm.worker.kv_cache_spec import NULL_BLOCK, KVCacheConfig, KVCacheGroup
 from vllm.worker.step_inputs import InputBuilder
 from vllm.worker.torch_model_runner import TorchModelRunner
 from vllm.worker.torch_worker import TorchWorker
+from vllm.worker.worker_base import WorkerBase
 
 
 class RolledLastTokens(InputBuilder):
@@ -66,6 +68,56 @@ class FirstTokensLogits(TorchModelRunner):
 class GenerousWorker(TorchWorker):
     def _determine_available_memory(self) -> int:
         return self.platform.memory_info(self.local_rank)[1]
+
+
+class StingyWorker(TorchWorker):
+    def _determine_available_memory(self) -> int:
+        return super()._determine_available_memory() // 10
+
+
+class EmptyHandedWorker(TorchWorker):
+    def _determine_available_memory(self) -> int:
+        return 0
+
+
+class SleeplessWorker(TorchWorker):
+    def _sleep(self, level: int) -> None:
+        return WorkerBase._sleep(self, level)
+
+
+class LosesWeights(TorchWorker):
+    def _wake_up(self, tags: tuple[str, ...]) -> None:
+        super()._wake_up(tags)
+        empty(self.runner.model)
+
+
+class LosesWeightsDeepAsleep(TorchWorker):
+    level = 0
+
+    def _sleep(self, level: int) -> None:
+        super()._sleep(level)
+        self.level = level
+
+    def _wake_up(self, tags: tuple[str, ...]) -> None:
+        super()._wake_up(tags)
+        if self.level == 2:
+            empty(self.runner.model)
+
+
+@torch.inference_mode()
+def empty(model: torch.nn.Module) -> None:
+    """Every weight becomes zero."""
+    for weight in model.parameters():
+        weight.zero_()
+
+
+class KeepsItsCache(DeviceLikeRunner):
+    def free_kv_cache(self) -> None:
+        pass
+
+    def restore_kv_cache(self) -> None:
+        if not self.kv_caches:
+            super().restore_kv_cache()
 
 
 class CheapBlocksWorker(TorchWorker):

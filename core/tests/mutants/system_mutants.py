@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from core.tests.mutants.mutant import PARTS, Capturing, Mutant
+from core.tests.mutants.mutant import PARTS, Capturing, FourDevices, Mutant
+from core.tests.sleeping_platform import SleepingPlatform
 from vllm.platforms import Capability, Feature, SchedulingConstraints
 
 if TYPE_CHECKING:
@@ -27,6 +28,28 @@ class ReadsTooEarly(Mutant):
 
     caught_by = ("collectives.collectives_in_a_row",)
     communicator = "communicator_parts.ReadsTooEarly"
+
+
+class ReducesMemoryOrder(Mutant):
+    """all_reduce takes a view for the memory below it: columns become rows."""
+
+    caught_by = ("collectives.all_reduce",)
+    communicator = "communicator_parts.ReducesMemoryOrder"
+
+
+class GathersMemoryOrder(Mutant):
+    """all_gather takes a view for the memory below it."""
+
+    caught_by = ("collectives.all_gather",)
+    communicator = "communicator_parts.GathersMemoryOrder"
+
+
+class AsksOneNeighbour(Mutant, FourDevices):
+    """all_reduce adds one other rank's tensor, which is all of them among two."""
+
+    caught_by = ("collectives.four_ranks",)
+    sound = FourDevices
+    communicator = "communicator_parts.AsksOneNeighbour"
 
 
 class BackwardGather(Mutant):
@@ -107,6 +130,20 @@ class GenerousWorker(Mutant):
 
     caught_by = ("memory.profiling_finds_what_is_left",)
     worker = "runner_parts.GenerousWorker"
+
+
+class StingyWorker(Mutant):
+    """A tenth of what is left for the cache is said to be left."""
+
+    caught_by = ("memory.profiling_finds_what_is_left",)
+    worker = "runner_parts.StingyWorker"
+
+
+class EmptyHandedWorker(Mutant):
+    """Nothing is said to be left for the cache."""
+
+    caught_by = ("memory.profiling_finds_what_is_left",)
+    worker = "runner_parts.EmptyHandedWorker"
 
 
 class CheapBlocksWorker(Mutant):
@@ -286,13 +323,36 @@ class CapturesNothing(Mutant):
         return {**super().capabilities(), Feature.GRAPH_CAPTURE: Capability.full()}
 
 
-class SleepsAwake(Mutant):
+class SleepsAwake(Mutant, SleepingPlatform):
     """Sleep mode is claimed, and the worker cannot."""
 
-    caught_by = ("generation.sleeping_changes_nothing",)
+    caught_by = ("generation.sleeping_changes_nothing", "memory.sleep_frees_the_cache")
+    sound = SleepingPlatform
+    worker = "runner_parts.SleeplessWorker"
 
-    def capabilities(self) -> Mapping[Feature, Capability]:
-        return {**super().capabilities(), Feature.SLEEP_MODE: Capability.full()}
+
+class LosesWeights(Mutant, SleepingPlatform):
+    """The weights are as large as before when they wake up, and empty."""
+
+    caught_by = ("generation.sleeping_changes_nothing",)
+    sound = SleepingPlatform
+    worker = "runner_parts.LosesWeights"
+
+
+class LosesWeightsDeepAsleep(Mutant, SleepingPlatform):
+    """Weights that were discarded are not read again."""
+
+    caught_by = ("generation.sleeping_changes_nothing",)
+    sound = SleepingPlatform
+    worker = "runner_parts.LosesWeightsDeepAsleep"
+
+
+class KeepsItsCache(Mutant, SleepingPlatform):
+    """Sleep frees the weights, and not the cache."""
+
+    caught_by = ("memory.sleep_frees_the_cache",)
+    sound = SleepingPlatform
+    runner = "runner_parts.KeepsItsCache"
 
 
 class ShrinkingBuckets(Mutant):
@@ -312,6 +372,16 @@ class NeverSettles(Mutant):
     def check_and_update_config(self, config: VllmConfig) -> VllmConfig:
         model = dataclasses.replace(config.model_config, max_model_len=config.model_config.max_model_len - 1)
         return dataclasses.replace(config, model_config=model)
+
+
+class WritesIntoTheConfiguration(Mutant):
+    """The configuration that is passed is written into, and looks settled from then on."""
+
+    caught_by = ("contract.the_configuration_settles",)
+
+    def check_and_update_config(self, config: VllmConfig) -> VllmConfig:
+        config.additional_config["lanes"] = 8
+        return config
 
 
 class IgnoresTheDevicesSeed(Mutant):

@@ -36,8 +36,8 @@ def test_without_the_fault_those_laws_hold(sound: type[Platform]) -> None:
     laws = {law for mutant in MUTANTS if mutant.sound is sound for law in mutant.caught_by}
     outcomes = run(sound, sorted(laws))
     assert [(outcome.law, outcome.detail) for outcome in outcomes if is_broken(outcome)] == []
-    excused = {outcome.law for outcome in outcomes if outcome.status is Status.EXCUSED}
-    assert excused <= {"generation.sleeping_changes_nothing"}, "what the mutants claim, cpu_ref must be able to do"
+    unchecked = {outcome.law for outcome in outcomes if outcome.status in (Status.EXCUSED, Status.NOT_TESTABLE)}
+    assert unchecked == set(), "what the mutants claim, the sound platform must be able to do"
 
 
 def test_every_law_catches_a_mutant() -> None:

@@ -10,8 +10,10 @@ import torch
 
 from vllm.attention.backends.abstract import AttentionSpec
 from vllm.distributed.device_communicators.torch_communicator import TorchCommunicator
+from vllm.errors import ConfigError
 from vllm.model_executor.ops.norm import RMSNorm
 from vllm.testing.dense_attention import DenseAttention
+from vllm.worker.torch_worker import TorchWorker
 
 
 class MisscaledAttention(DenseAttention):
@@ -39,3 +41,29 @@ class LonelyCommunicator(TorchCommunicator):
         if self.rank == 1:
             threading.Event().wait()
         return tensor
+
+
+class ShyCommunicator(TorchCommunicator):
+    """Rank 1 never finishes its set-up."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        if self.rank == 1:
+            threading.Event().wait()
+
+
+class ColdWorker(TorchWorker):
+    """Rank 1 compiles for ever."""
+
+    def _warm_up(self) -> None:
+        if self.rank == 1:
+            threading.Event().wait()
+
+
+class DrowsyWorker(TorchWorker):
+    """Discards nothing."""
+
+    def _sleep(self, level: int) -> None:
+        if level == 2:
+            raise ConfigError("Level 2 is not done here.")
+        super()._sleep(level)

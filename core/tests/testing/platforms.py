@@ -152,6 +152,54 @@ class LonelyPlatform(SoundPlatform):
         return "core.tests.testing.broken_parts.LonelyCommunicator"
 
 
+class SoloPlatform(LonelyPlatform):
+    """Claims tensor parallelism, on a machine with one device."""
+
+    def device_count(self) -> int:
+        return 1
+
+
+class ShyPlatform(LonelyPlatform):
+    """One of its ranks never meets the other."""
+
+    def get_communicator_cls(self) -> str:
+        return "core.tests.testing.broken_parts.ShyCommunicator"
+
+
+class ColdPlatform(LonelyPlatform):
+    """One of its ranks never gets warm."""
+
+    def get_worker_cls(self) -> str:
+        return "core.tests.testing.broken_parts.ColdWorker"
+
+    def get_communicator_cls(self) -> str:
+        return "vllm.distributed.device_communicators.torch_communicator.TorchCommunicator"
+
+
+class SixteenBitsPlatform(SoundPlatform):
+    """Leaves float32 out and does not say why."""
+
+    def supported_dtypes(self) -> tuple[str, ...]:
+        return ("bfloat16",)
+
+
+class ExplainedSixteenBitsPlatform(SixteenBitsPlatform):
+    """Says why."""
+
+    def capabilities(self) -> Mapping[Feature, Capability]:
+        return {**super().capabilities(), Feature.FLOAT32: Capability.unsupported("its lanes are 16 bits wide")}
+
+
+class DrowsyPlatform(SoundPlatform):
+    """Its worker sleeps at level 1 only, which it says."""
+
+    def capabilities(self) -> Mapping[Feature, Capability]:
+        return {**super().capabilities(), Feature.SLEEP_MODE: Capability.partial("level 1 only")}
+
+    def get_worker_cls(self) -> str:
+        return "core.tests.testing.broken_parts.DrowsyWorker"
+
+
 class OldSignaturePlatform(SoundPlatform):
     """Written against another contract."""
 

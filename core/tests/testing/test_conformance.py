@@ -142,3 +142,13 @@ def test_a_hook_that_takes_a_law_away_fails_the_run(tmp_path: Path, hook: str, c
     words = pytest_run(tmp_path, conftest=f"def pytest_collection_modifyitems(items):\n    {hook}\n")
     assert complaint in words
     assert " passed" not in words.splitlines()[-1]
+
+
+def test_a_hook_that_stands_in_for_the_tests_fails_the_run(tmp_path: Path) -> None:
+    hook = "def pytest_pyfunc_call(pyfuncitem):\n    return 'sliding_window' in pyfuncitem.name or None\n"
+    words = pytest_run(tmp_path, "-k", "sliding_window or head_layouts", conftest=hook)
+    assert (
+        f"These laws were never asked, though their tests ended: {LAW}[bfloat16], {LAW}[float16], {LAW}[float32]."
+        in words
+    )
+    assert "error" in words.splitlines()[-1]

@@ -29,6 +29,11 @@ def test_a_broken_platform_is_a_failure(capsys: pytest.CaptureFixture[str]) -> N
     assert "FAILED attention.ragged_rows float32" in words and "sound BREAKS the laws" in words
 
 
+def test_nothing_tested_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugin", "test", f"{PLATFORMS}.SoloPlatform", "--law", "collectives", "--dtype", "float32"]) == 3
+    assert "sound was NOT TESTED: none of these laws could be checked here: 7 not testable" in capsys.readouterr().out
+
+
 def test_an_unknown_plugin_is_the_resolutions_message(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugin", "test", "cpu_reff"]) == 1
     words = capsys.readouterr().err

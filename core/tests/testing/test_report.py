@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vllm.testing.catalogue import all_laws
-from vllm.testing.report import Declined, Measurement, Outcome, Report, Status, write_report
+from vllm.testing.report import Declined, Measurement, Outcome, Report, Status, Verdict, write_report
 from vllm.testing.terminal import LiveTable
 
 
@@ -36,6 +36,7 @@ FAILED = outcome(
 )
 PASSED = outcome(Status.PASSED, "ops.linear", measurements=(Measurement(what="x", error=5e-6, limit=1e-5),))
 EXCUSED = outcome(Status.EXCUSED, "generation.captured_equals_eager", detail="graph capture: unsupported (no graphs)")
+NOT_HERE = outcome(Status.NOT_TESTABLE, "collectives.all_reduce", detail="device_count() is 1 here")
 ONCE = outcome(Status.PASSED, "contract.seeds_repeat", dtype=None)
 
 
@@ -64,6 +65,48 @@ def test_failed_and_error_fail_the_run() -> None:
     assert not report(PASSED, FAILED).passed
     assert not report(outcome(Status.ERROR)).passed
     assert not report().passed
+
+
+def test_what_nobody_could_check_is_no_proof() -> None:
+    assert report(PASSED).verdict is Verdict.KEPT
+    assert report(PASSED, FAILED, NOT_HERE).verdict is Verdict.BROKEN
+    for outcomes in ((), (EXCUSED,), (EXCUSED, NOT_HERE)):
+        assert report(*outcomes).verdict is Verdict.UNTESTED
+
+
+def test_what_is_not_testable_is_told_everywhere_with_its_reason(tmp_path: Path) -> None:
+    told = report(NOT_HERE, EXCUSED)
+    as_json, page = write_report(told, tmp_path)
+    read = json.loads(as_json.read_text())
+    assert (read["verdict"], read["passed"]) == ("untested", False)
+    assert (read["outcomes"][0]["status"], read["outcomes"][0]["detail"]) == (
+        "not testable",
+        "device_count() is 1 here",
+    )
+    assert "<em>was not tested</em>" in page.read_text() and "device_count() is 1 here" in page.read_text()
+    out = io.StringIO()
+    table = LiveTable(out)
+    table.finish(NOT_HERE)
+    table.close(told)
+    assert "not here" in out.getvalue() and "device_count() is 1 here" in out.getvalue()
+    assert "chip was NOT TESTED: none of these laws could be checked here: 1 excused, 1 not testable" in out.getvalue()
+
+
+def test_what_a_law_left_out_is_told_though_it_holds(tmp_path: Path) -> None:
+    held = outcome(Status.PASSED, detail="sleep level 2, which is refused")
+    _, page = write_report(report(held), tmp_path)
+    assert "sleep level 2, which is refused" in page.read_text()
+    out = io.StringIO()
+    LiveTable(out).finish(held)
+    assert "sleep level 2, which is refused" in out.getvalue()
+
+
+def test_no_number_is_red(tmp_path: Path) -> None:
+    measured = (Measurement(what="x", error=1e-6, limit=1e-5), Measurement(what="y", error=math.nan, limit=1e-5))
+    broken = outcome(Status.FAILED, measurements=measured)
+    assert broken.worst is not None and broken.worst.what == "y"
+    _, page = write_report(report(broken), tmp_path)
+    assert 'class="bar over"><i style="width:100.0%">' in page.read_text() and "no number of 1e-5" in page.read_text()
 
 
 def test_json_holds_everything(tmp_path: Path) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import psutil
 import pytest
+import torch
 
 from core.tests.testing import platforms
 from vllm.errors import ConfigError
+from vllm.messages import SampledLogprobs
 from vllm.platforms import Platform
-from vllm.testing import Report, run_laws, workplace
+from vllm.sampling.step import SamplerOutput
+from vllm.testing import Report, bounded_executor, run_laws, workplace
+from vllm.testing.bench import Bench
 from vllm.testing.catalogue import all_laws, select_laws
-from vllm.testing.law import Law
-from vllm.testing.report import Outcome, Status
+from vllm.testing.law import Law, LawBroken
+from vllm.testing.report import Outcome, Status, Verdict
+from vllm.testing.sampling_table import _compare_logprobs
 from vllm.testing.workplace import Workplace
 
 
@@ -70,7 +76,8 @@ def test_a_declined_feature_excuses_with_its_reason() -> None:
     outcome = only(report)
     assert outcome.status is Status.EXCUSED
     assert outcome.detail == f"sliding window: unsupported ({platforms.WHY_NO_WINDOW})"
-    assert report.passed
+    assert report.verdict is Verdict.UNTESTED, "an excuse alone proves nothing"
+    assert run(platforms.WindowlessPlatform, "attention.sliding_window", "attention.soft_cap").passed
     assert [entry.why for entry in report.declined if entry.feature == "sliding_window"] == [platforms.WHY_NO_WINDOW]
 
 
@@ -100,12 +107,69 @@ def test_a_mapping_that_is_written_into_is_seen() -> None:
     assert outcome.detail == "check_and_update_config changed its argument"
 
 
+def children() -> set[int]:
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
 def test_a_rank_that_never_comes_back_ends_the_law_and_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workplace, "PAIR_TIMEOUT_s", 1.0)
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    monkeypatch.setattr(workplace, "RANKS_TIMEOUT_s", 1.0)
+    before = children()
     report = run_laws(path_of(platforms.LonelyPlatform), laws=["collectives.all_reduce"], dtypes=["float32"])
     assert "was not answered within 1 s by" in only(report).detail
-    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+    assert children() <= before
+
+
+@pytest.mark.parametrize(
+    ("platform_cls", "law", "stage"),
+    [
+        (platforms.ShyPlatform, "collectives.all_reduce", "init_device"),
+        (platforms.ColdPlatform, "generation.two_ranks_equal_one", "warm_up"),
+    ],
+)
+def test_a_rank_that_hangs_in_a_stage_is_named_with_it_and_leaves_no_process(
+    platform_cls: type[Platform], law: str, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_executor, "STAGE_TIMEOUT_s", 6.0)
+    before = children()
+    outcome = only(run_laws(path_of(platform_cls), laws=[law], dtypes=["float32"]))
+    assert (outcome.law, outcome.status) == (law, Status.ERROR)
+    assert f"The stage {stage} was not finished in time" in outcome.detail and "Worker 1 (pid" in outcome.detail
+    assert children() <= before
+
+
+def test_too_few_devices_are_no_proof_and_no_excuse() -> None:
+    report = run_laws(path_of(platforms.SoloPlatform), laws=["collectives"], dtypes=["float32"])
+    assert {outcome.status for outcome in report.outcomes} == {Status.NOT_TESTABLE}
+    assert "device_count() is 1 here, and this law needs 2" in {outcome.detail for outcome in report.outcomes}
+    assert report.verdict is Verdict.UNTESTED and not report.passed
+
+
+def test_float32_is_left_out_with_a_reason() -> None:
+    law = "contract.dtypes_are_declared"
+    assert "leaves float32 out, in which laws are sharpest" in only(run(platforms.SixteenBitsPlatform, law)).detail
+    report = run(platforms.ExplainedSixteenBitsPlatform, law, "ops.linear")
+    assert report.passed and report.dtypes == ("bfloat16",), "the laws run in the best dtype that there is"
+    assert "its lanes are 16 bits wide" in {entry.why for entry in report.declined}, "and the report says why"
+
+
+def test_a_partial_sleep_is_kept_as_far_as_it_goes_and_the_rest_is_said() -> None:
+    outcome = only(run(platforms.DrowsyPlatform, "generation.sleeping_changes_nothing"))
+    assert (outcome.status, outcome.detail) == (Status.PASSED, "sleep level 2, which is refused")
+
+
+def test_no_log_probability_in_common_is_a_broken_law_and_no_error() -> None:
+    def reported(token: int) -> SamplerOutput:
+        table = SampledLogprobs(
+            rows_R=np.zeros(1, np.int32),
+            token_ids_RK=np.array([[token]], np.int32),
+            logprobs_RK=np.array([[-1.0]], np.float32),
+            num_R=np.ones(1, np.int32),
+            sampled_rank_R=np.ones(1, np.int32),
+        )
+        return SamplerOutput(tokens_N=torch.tensor([token]), logprobs=table)
+
+    with Workplace(path_of(platforms.SoundPlatform)) as place, pytest.raises(LawBroken, match="the error is inf"):
+        _compare_logprobs(Bench(place, "float32"), "a step", reported(3), reported(5))
 
 
 @pytest.mark.parametrize(

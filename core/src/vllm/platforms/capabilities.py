@@ -36,6 +36,8 @@ class Feature(Enum):
     POOLING = "pooling"
     SLEEP_MODE = "sleep_mode"
     KV_TRANSFER = "kv_transfer"
+    FLOAT32 = "float32"
+    """Asked only of a platform whose `supported_dtypes` leave it out: the sharpest laws are in float32, so that it needs a reason."""
 
     @property
     def words(self) -> str:

@@ -30,6 +30,8 @@ class Bench:
     """For laws that hold once for all dtypes: the platform's best one that the kit knows."""
     quick: bool = False
     measurements: list[Measurement] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """What a law that holds could not look at, and why; reports show it."""
 
     @property
     def platform(self) -> Platform:

@@ -3,6 +3,8 @@
     class TestMychip(PlatformConformance):
         platform = "mychip"
 
+A repository's own hooks run beside it and could still rewrite a verdict: the authority is `vllm plugin test`, which runs no pytest.
+
 An excused law is a skip that names the reason. Replacing, removing or marking a law is an error when it happens; laws that a conftest
 deselects or marks are missed when the class starts.
 """
@@ -17,6 +19,8 @@ from typing import Any
 import pytest
 
 from vllm.errors import ConfigError
+from vllm.platforms.capabilities import Feature
+from vllm.platforms.interface import Platform
 from vllm.testing.catalogue import all_laws
 from vllm.testing.law import Law
 from vllm.testing.report import Outcome, Status
@@ -39,20 +43,28 @@ def _test_of(law: Law) -> Callable[..., None]:
         self: PlatformConformance, workplace: Workplace, record_property: Callable[[str, object], None]
     ) -> None:
         del self
+        workplace.asked.add((law.full_name, None))
         _report(check_law(law, workplace, None), record_property)
 
     def test_dtype(
         self: PlatformConformance, workplace: Workplace, dtype: str, record_property: Callable[[str, object], None]
     ) -> None:
         del self
+        workplace.asked.add((law.full_name, dtype))
         if dtype not in workplace.platform.supported_dtypes():
-            pytest.skip(f"excused: {workplace.platform.name} does not name {dtype} in supported_dtypes()")
+            pytest.skip(f"excused: {_why_not(workplace.platform, dtype)}")
         _report(check_law(law, workplace, dtype), record_property)
 
     test = pytest.mark.parametrize("dtype", TOLERANCES, scope="class")(test_dtype) if law.per_dtype else test_all
     test.__name__ = f"test_{law.area}_{law.name}"
     test.__doc__ = law.sentence
     return test
+
+
+def _why_not(platform: Platform, dtype: str) -> str:
+    """That float32 has a reason is a law of the contract."""
+    why = f" ({platform.capability(Feature.FLOAT32)})" if dtype == "float32" else ""
+    return f"{platform.name} does not name {dtype} in supported_dtypes(){why}"
 
 
 def _report(outcome: Outcome, record_property: Callable[[str, object], None]) -> None:
@@ -62,8 +74,8 @@ def _report(outcome: Outcome, record_property: Callable[[str, object], None]) ->
         record_property("error", worst.error)
         record_property("limit", worst.limit)
         print(f"{worst.what}: error {worst.error:.3g}, limit {worst.limit:.3g}")
-    if outcome.status is Status.EXCUSED:
-        pytest.skip(f"excused: {outcome.detail}")
+    if outcome.status in (Status.EXCUSED, Status.NOT_TESTABLE):
+        pytest.skip(f"{outcome.status.value}: {outcome.detail}")
     if outcome.status is not Status.PASSED:
         pytest.fail(f"{outcome.law}: {outcome.sentence}\n{outcome.detail}", pytrace=False)
 
@@ -153,6 +165,35 @@ def _complaint_about_selection(request: pytest.FixtureRequest) -> str | None:
     return None
 
 
+def _complaint_about_unasked(request: pytest.FixtureRequest, workplace: Workplace) -> str | None:
+    """Which tests of the class ended without their law having been asked, as where a hook runs something in a test's place; None if none.
+
+    Where tests are parted among processes, run in another order, or were cut short, nobody can tell.
+    """
+    session = request.session
+    places = [
+        n for n, item in enumerate(session.items) if isinstance(item, pytest.Function) and item.cls is request.cls
+    ]
+    is_whole = places == list(range(places[0], places[-1] + 1)) and not (session.shouldstop or session.shouldfail)
+    if not is_whole or "workerinput" in vars(request.config):
+        return None
+    tests = (item for item in session.items[places[0] : places[-1] + 1] if isinstance(item, pytest.Function))
+    unasked = sorted(
+        test.name
+        for test in tests
+        if test.originalname in _LAWS and (_law_of(test), _dtype_of(test)) not in workplace.asked
+    )
+    if unasked:
+        return f"These laws were never asked, though their tests ended: {', '.join(unasked)}. A hook of this run stands in the way."
+    return None
+
+
+def _law_of(test: pytest.Function) -> str:
+    """The law's full name."""
+    area, _, name = test.originalname.removeprefix("test_").partition("_")
+    return f"{area}.{name}"
+
+
 def _dtype_of(item: pytest.Function) -> str | None:
     callspec = getattr(item, "callspec", None)  # only tests with parameters have one
     return None if callspec is None else callspec.params.get("dtype")
@@ -173,6 +214,9 @@ class PlatformConformance(metaclass=_Sealed):
             pytest.fail(complaint, pytrace=False)
         with Workplace(find_platform(cls.platform)) as workplace:
             yield workplace
+            complaint = _complaint_about_unasked(request, workplace)
+        if complaint:
+            pytest.fail(complaint, pytrace=False)
 
 
 for _name, _test in _LAWS.items():

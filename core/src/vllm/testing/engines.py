@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vllm.engine.llm_engine import LLMEngine
+from vllm.errors import ConfigError
 from vllm.inputs import TokensPrompt
+from vllm.platforms.capabilities import Feature, Support
+from vllm.platforms.selection import load_platform
 from vllm.sampling_params import SamplingParams, StructuredOutputsParams
 from vllm.testing.forced_token import ARGUMENT
 
@@ -90,9 +93,19 @@ class Engine:
         """A method of the worker contract on every rank."""
         return self._engine.collective_rpc(method)
 
-    def sleep_and_wake(self) -> None:
-        """Level 1: the weights are kept."""
-        self._engine.sleep(1)
+    def sleeps(self, level: int) -> bool:
+        """Fall asleep. A platform that declares sleep mode partial may refuse level 2, in words: False then."""
+        platform = load_platform(self.config.platform)
+        try:
+            self._engine.sleep(level)
+        except ConfigError:
+            if level == 1 or platform.capability(Feature.SLEEP_MODE).support is not Support.PARTIAL:
+                raise
+            return False
+        return True
+
+    def wake_up(self) -> None:
+        """Weights and cache."""
         self._engine.wake_up()
 
     def ask(self, *questions: Question) -> list[Answer]:

@@ -1,16 +1,27 @@
-"""Owns the only excuse: a feature that the law needs and that the platform declines, with a reason."""
+"""Owns why a law is not checked: the platform declines a feature, with a reason; or this machine has too few devices."""
 
 from __future__ import annotations
 
-from vllm.platforms.capabilities import Feature, Support
+from dataclasses import dataclass
+
+from vllm.platforms.capabilities import Support
 from vllm.platforms.interface import Platform
 from vllm.testing.law import Law, LawBroken
+from vllm.testing.report import Status
 
-__all__ = ["excuse"]
+__all__ = ["Excuse", "excuse"]
 
 
-def excuse(law: Law, platform: Platform) -> str | None:
-    """Why the platform need not keep this law; None where it must.
+@dataclass(frozen=True, slots=True)
+class Excuse:
+    """`status` is EXCUSED or NOT_TESTABLE; nobody knows in either case whether the law would hold."""
+
+    status: Status
+    why: str
+
+
+def excuse(law: Law, platform: Platform) -> Excuse | None:
+    """Why the platform need not keep this law here; None where it must.
 
     Raises:
         LawBroken: it declines a feature without saying why; silence is no excuse.
@@ -22,7 +33,8 @@ def excuse(law: Law, platform: Platform) -> str | None:
                 f"{platform.name}.capabilities() says nothing about {feature.words}: declare it full, or decline it with a reason"
             )
         if not capability.is_usable:
-            return f"{feature.words}: {capability}"
-        if feature is Feature.TENSOR_PARALLEL and platform.device_count() < 2:
-            return f"{feature.words}: device_count() is {platform.device_count()} here, and this law needs two"
+            return Excuse(Status.EXCUSED, f"{feature.words}: {capability}")
+    count = platform.device_count() if law.devices > 1 else 1
+    if count < law.devices:
+        return Excuse(Status.NOT_TESTABLE, f"device_count() is {count} here, and this law needs {law.devices}")
     return None

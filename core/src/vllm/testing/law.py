@@ -33,6 +33,8 @@ class Law:
     per_dtype: bool
     is_quick: bool
     """Part of `--quick`."""
+    devices: int = 1
+    """How many it needs: with fewer it is not testable."""
 
     @property
     def full_name(self) -> str:
@@ -40,7 +42,9 @@ class Law:
         return f"{self.area}.{self.name}"
 
 
-def law(*needs: Feature, per_dtype: bool = True, quick: bool = True) -> Callable[[Callable[[Bench], None]], Law]:
+def law(
+    *needs: Feature, per_dtype: bool = True, quick: bool = True, devices: int = 1
+) -> Callable[[Callable[[Bench], None]], Law]:
     """Decorator: this function is a law, its docstring's first line the sentence that reports show."""
 
     def make(check: Callable[[Bench], None]) -> Law:
@@ -54,6 +58,7 @@ def law(*needs: Feature, per_dtype: bool = True, quick: bool = True) -> Callable
             needs=needs,
             per_dtype=per_dtype,
             is_quick=quick,
+            devices=devices,
         )
 
     return make

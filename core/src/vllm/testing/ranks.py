@@ -1,4 +1,4 @@
-"""Owns the two ranks of the collectives' laws: real processes, started as an engine's, that meet through the platform's communicator.
+"""Owns the ranks of the collectives' laws: real processes, started as an engine's, that meet through the platform's communicator.
 
 Legend: no shapes here; every tensor is a function of the rank and the case, so that either side can make it.
 """
@@ -6,11 +6,12 @@ Legend: no shapes here; every tensor is a function of the rank and the case, so 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vllm.executor.multiproc import MultiprocExecutor
+from vllm.testing.bounded_executor import BOUNDED, BoundedExecutor
 from vllm.worker.torch_worker import TorchWorker
 from vllm.worker.worker_base import WorkerBase
 
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
     from vllm.testing.workplace import Workplace
     from vllm.worker.model_runner_base import ModelRunnerBase
 
-__all__ = ["Case", "MeetingWorker", "RANKS", "collective", "send_and_receive", "start_pair", "tensor_of"]
-
-RANKS = 2
+__all__ = ["Case", "Layout", "MeetingWorker", "collective", "many_reduces", "send_around", "start_ranks", "tensor_of"]
 
 
 class MeetingWorker(TorchWorker):
@@ -34,10 +33,14 @@ class MeetingWorker(TorchWorker):
         return None  # type: ignore[return-value]  # nothing asks for it
 
 
-def start_pair(workplace: Workplace) -> ExecutorBase:
-    """Both ranks, met."""
-    config = workplace.config(tensor_parallel_size=RANKS, worker_cls=f"{__name__}.{MeetingWorker.__qualname__}")
-    executor = MultiprocExecutor(config)
+def start_ranks(workplace: Workplace, ranks: int) -> ExecutorBase:
+    """All of them, met. Raises WorkerError, with stage and ranks, where they do not meet in time."""
+    config = workplace.config(
+        tensor_parallel_size=ranks,
+        worker_cls=f"{__name__}.{MeetingWorker.__qualname__}",
+        distributed_executor_backend=BOUNDED,
+    )
+    executor = BoundedExecutor(config)
     try:
         executor.call(WorkerBase.init_device)
     except BaseException:
@@ -46,26 +49,47 @@ def start_pair(workplace: Workplace) -> ExecutorBase:
     return executor
 
 
+class Layout(Enum):
+    """How a tensor lies in memory."""
+
+    CONTIGUOUS = "contiguous"
+    TRANSPOSED = "transposed"
+    SLICED = "a view of a wider one"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """One tensor per rank."""
 
     shape: tuple[int, ...]
     dtype: str
-    contiguous: bool = True
+    layout: Layout = Layout.CONTIGUOUS
+
+    def __str__(self) -> str:
+        return f"{self.shape} {self.dtype}" + ("" if self.layout is Layout.CONTIGUOUS else f", {self.layout.value}")
 
 
 def tensor_of(rank: int, case: Case) -> torch.Tensor:
-    """Small whole numbers, exact in every dtype also when added; transposed where the case wants it non-contiguous."""
-    shape = case.shape if case.contiguous else case.shape[::-1]
-    whole = torch.randint(-20, 20, shape, generator=torch.Generator().manual_seed(rank + 1))
-    tensor = whole.to(getattr(torch, case.dtype))
-    return tensor if case.contiguous else tensor.permute(*reversed(range(tensor.dim())))
+    """Small whole numbers, exact in every dtype also when added."""
+    whole = torch.randint(-20, 20, case.shape, generator=torch.Generator().manual_seed(rank + 1))
+    return whole.to(getattr(torch, case.dtype))
+
+
+def on_device(worker: MeetingWorker, case: Case) -> torch.Tensor:
+    """This rank's tensor as the case lays it out there: moving it would make it contiguous again on some devices."""
+    tensor = tensor_of(worker.rank, case).to(worker.device)
+    if case.layout is Layout.TRANSPOSED:
+        return tensor.mT.contiguous().mT
+    if case.layout is Layout.SLICED:
+        wide = torch.full((*case.shape[:-1], case.shape[-1] + 3), 77, dtype=tensor.dtype, device=worker.device)
+        wide[..., 1:-2] = tensor
+        return wide[..., 1:-2]
+    return tensor
 
 
 def collective(worker: MeetingWorker, name: str, case: Case, **arguments: Any) -> torch.Tensor:
     """On a rank: the collective `name` of this rank's tensor, the result on the host."""
-    tensor = tensor_of(worker.rank, case).to(worker.device)
+    tensor = on_device(worker, case)
     calls = {
         "all_reduce": worker.tp.all_reduce,
         "all_gather": worker.tp.all_gather,
@@ -77,15 +101,16 @@ def collective(worker: MeetingWorker, name: str, case: Case, **arguments: Any) -
     return result.cpu()
 
 
-def send_and_receive(worker: MeetingWorker, case: Case) -> torch.Tensor:
-    """On a rank: 0 sends, 1 receives and sends back, 0 receives."""
-    dtype = getattr(torch, case.dtype)
+def send_around(worker: MeetingWorker, case: Case) -> torch.Tensor:
+    """On a rank: 0's tensor goes from each to the next, and from the last back to 0."""
+    dtype, ranks = getattr(torch, case.dtype), worker.tp.world_size
+    after, before = (worker.rank + 1) % ranks, (worker.rank - 1) % ranks
     if worker.rank == 0:
-        worker.tp.send(tensor_of(0, case).to(worker.device), 1)
-        received = worker.tp.recv(case.shape, dtype, 1)
+        worker.tp.send(on_device(worker, case), after)
+        received = worker.tp.recv(case.shape, dtype, before)
     else:
-        received = worker.tp.recv(case.shape, dtype, 0)
-        worker.tp.send(received, 0)
+        received = worker.tp.recv(case.shape, dtype, before)
+        worker.tp.send(received, after)
     worker.tp.barrier()
     worker.platform.synchronize()
     return received.cpu()

@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Declined", "Measurement", "Outcome", "Report", "Status", "write_report"]
+__all__ = ["Declined", "Measurement", "Outcome", "Report", "Status", "Verdict", "write_report"]
 
 
 class Status(str, Enum):
@@ -20,8 +20,20 @@ class Status(str, Enum):
     FAILED = "failed"
     EXCUSED = "excused"
     """The platform declines a feature that the law needs, with a reason."""
+    NOT_TESTABLE = "not testable"
+    """This machine lacks what the law needs, such as a second device."""
     ERROR = "error"
     """Something raised that is no verdict: the law could not be checked."""
+
+
+class Verdict(str, Enum):
+    """What a whole run says."""
+
+    KEPT = "kept"
+    """Every law held or was not checked, and at least one held."""
+    BROKEN = "broken"
+    UNTESTED = "untested"
+    """No law could be checked, which is no proof of anything."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +46,9 @@ class Measurement:
 
     @property
     def share(self) -> float:
-        """Error as a share of the limit; above 1 = broken."""
+        """Error as a share of the limit; above 1 = broken. What is no number is past every limit."""
+        if math.isnan(self.error):
+            return math.inf
         if self.limit:
             return self.error / self.limit
         return 0.0 if self.error == 0 else math.inf
@@ -51,7 +65,7 @@ class Outcome:
     dtype: str | None
     status: Status
     detail: str = ""
-    """Why: the broken expectation, the excuse, or the traceback. Empty where it passed."""
+    """Why: the broken expectation, the excuse, or the traceback. Where it passed: what it left out, or nothing."""
     measurements: tuple[Measurement, ...] = ()
     seconds: float = 0.0
 
@@ -88,9 +102,16 @@ class Report:
     seconds: float
 
     @property
+    def verdict(self) -> Verdict:
+        """One broken law decides; excuses alone prove nothing."""
+        if self.broken:
+            return Verdict.BROKEN
+        return Verdict.KEPT if self.count(Status.PASSED) else Verdict.UNTESTED
+
+    @property
     def passed(self) -> bool:
-        """Whether every law held or was excused, and there was at least one."""
-        return bool(self.outcomes) and not self.broken
+        """Whether the verdict is KEPT."""
+        return self.verdict is Verdict.KEPT
 
     @property
     def broken(self) -> tuple[Outcome, ...]:
@@ -103,7 +124,8 @@ class Report:
 
     def to_json(self) -> str:
         """Everything, for programs; infinite errors become null."""
-        return json.dumps({"passed": self.passed, **_plain(asdict(self))}, indent=2)
+        verdict = {"passed": self.passed, "verdict": self.verdict.value}
+        return json.dumps({**verdict, **_plain(asdict(self))}, indent=2)
 
 
 def write_report(report: Report, folder: Path) -> tuple[Path, Path]:

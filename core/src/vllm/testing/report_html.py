@@ -9,12 +9,13 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from vllm.testing.report import Declined, Outcome, Report, Status
+from vllm.testing.report import Declined, Outcome, Report, Status, Verdict
 from vllm.testing.report_style import STYLE
 
 __all__ = ["as_html"]
 
-_SIGNS = {Status.PASSED: "✓", Status.FAILED: "✗", Status.EXCUSED: "–", Status.ERROR: "!"}
+_SIGNS = {Status.PASSED: "✓", Status.FAILED: "✗", Status.EXCUSED: "–", Status.NOT_TESTABLE: "?", Status.ERROR: "!"}
+_UNCHECKED = (Status.EXCUSED, Status.NOT_TESTABLE)
 _TIMED = 12
 """Bars in the list of the slowest laws."""
 
@@ -41,7 +42,7 @@ def as_html(report: Report) -> str:
 
 
 def _head(report: Report) -> str:
-    tone = "passed" if report.passed else "failed"
+    tone = {Verdict.KEPT: "passed", Verdict.BROKEN: "failed", Verdict.UNTESTED: "excused"}[report.verdict]
     dtypes = ", ".join(report.dtypes)
     quick = " · quick run" if report.quick else ""
     return (
@@ -53,10 +54,11 @@ def _head(report: Report) -> str:
 
 
 def _verdict(report: Report) -> str:
-    if not report.outcomes:
+    if report.verdict is Verdict.UNTESTED:
         return "was not tested"
     if report.passed:
-        return "keeps every law" + (" it is not excused from" if report.count(Status.EXCUSED) else "")
+        unchecked = any(report.count(status) for status in _UNCHECKED)
+        return "keeps every law" + (" that could be checked" if unchecked else "")
     laws = len({outcome.law for outcome in report.broken})
     return f"breaks {laws} law{'s'[: laws != 1]}"
 
@@ -65,7 +67,7 @@ def _tiles(report: Report) -> Iterator[str]:
     for status in Status:
         count = report.count(status)
         if count or status is Status.FAILED:
-            yield f'<li class="{status.value}"><b>{count}</b>{status.value}</li>'
+            yield f'<li class="{_tone(status)}"><b>{count}</b>{status.value}</li>'
     yield f"<li><b>{_seconds(report.seconds)}</b>in all</li>"
 
 
@@ -80,7 +82,7 @@ def _strip(report: Report) -> str:
 
 def _square(outcome: Outcome) -> str:
     title = f"{outcome.law} {outcome.dtype or ''}: {outcome.status.value}"
-    return f'<i class="{outcome.status.value}" title="{escape(title)}"></i>'
+    return f'<i class="{_tone(outcome.status)}" title="{escape(title)}"></i>'
 
 
 def _broken(report: Report) -> Iterator[str]:
@@ -123,7 +125,7 @@ def _row(name: str, outcomes: Sequence[Outcome], columns: Sequence[str]) -> str:
     label = f'<th scope="row">{escape(name.partition(".")[2].replace("_", " "))}<small>{escape(sentence)}</small></th>'
     if None in of_dtype:
         return f"<tr>{label}{_cell(of_dtype[None], span=max(1, len(columns)))}</tr>"
-    if len(of_dtype) == len(columns) and all(outcome.status is Status.EXCUSED for outcome in of_dtype.values()):
+    if len(of_dtype) == len(columns) and all(outcome.status in _UNCHECKED for outcome in of_dtype.values()):
         return f"<tr>{label}{_cell(of_dtype[columns[0]], span=len(columns))}</tr>"
     return f"<tr>{label}{''.join(_cell(of_dtype.get(dtype)) for dtype in columns)}</tr>"
 
@@ -133,10 +135,16 @@ def _cell(outcome: Outcome | None, span: int = 1) -> str:
         return "<td></td>"
     spanned = f' colspan="{span}"' if span > 1 else ""
     sign = f'<span class="sign" title="{outcome.status.value}, {_seconds(outcome.seconds)}">{_SIGNS[outcome.status]}</span>'
-    if outcome.status is Status.EXCUSED:
+    if outcome.status in _UNCHECKED:
         return f'<td class="excused"{spanned}>{sign}<small>{escape(outcome.detail)}</small></td>'
     scope = "" if outcome.dtype else "<small>once for all dtypes</small>"
-    return f'<td class="{outcome.status.value}"{spanned}>{sign}{_bar(outcome) or scope}</td>'
+    left_out = f"<small>{escape(outcome.detail)}</small>" if outcome.status is Status.PASSED and outcome.detail else ""
+    return f'<td class="{outcome.status.value}"{spanned}>{sign}{_bar(outcome) or scope}{left_out}</td>'
+
+
+def _tone(status: Status) -> str:
+    """Its class in the style sheet: what was not checked looks alike, whyever."""
+    return "excused" if status in _UNCHECKED else status.value
 
 
 def _bar(outcome: Outcome) -> str:
@@ -185,12 +193,12 @@ def _foot(report: Report) -> str:
         f"<footer><p>{escape(report.platform_path)} · {versions}</p>"
         "<p>A bar is the error that came closest to its limit, which is the right edge of its frame. "
         "Rest the pointer on it to see which comparison it was. Laws are excused only by a capability that the platform declines "
-        "with a reason.</p></footer>"
+        "with a reason; ? marks what this machine lacks devices for.</p></footer>"
     )
 
 
 def _number(value: float) -> str:
-    return "∞" if math.isinf(value) else f"{value:.2g}".replace("e-0", "e-")
+    return "∞" if math.isinf(value) else "no number" if math.isnan(value) else f"{value:.2g}".replace("e-0", "e-")
 
 
 def _seconds(value: float) -> str:

@@ -91,14 +91,14 @@ def check_law(law: Law, workplace: Workplace, dtype: str | None) -> Outcome:
 
 def _verdict(law: Law, bench: Bench) -> tuple[Status, str]:
     try:
-        if (why := excuse(law, bench.platform)) is not None:
-            return Status.EXCUSED, why
+        if (found := excuse(law, bench.platform)) is not None:
+            return found.status, found.why
         law.check(bench)
     except LawBroken as broken:
         return Status.FAILED, str(broken)
     except Exception:  # noqa: BLE001 - whatever a platform raises is an outcome of its law
         return Status.ERROR, traceback.format_exc()
-    return Status.PASSED, ""
+    return Status.PASSED, "; ".join(dict.fromkeys(bench.left_out))
 
 
 def dtypes_to_test(platform: Platform, asked: Sequence[str] | None, *, quick: bool) -> tuple[str, ...]:

@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
-from vllm.testing.report import Outcome, Report, Status
+from vllm.testing.report import Outcome, Report, Status, Verdict
 
 if TYPE_CHECKING:
     from vllm.testing.law import Law
 
 __all__ = ["LiveTable"]
 
-_MARKS = {Status.PASSED: "ok", Status.FAILED: "FAILED", Status.EXCUSED: "excused", Status.ERROR: "ERROR"}
-_COLOURS = {Status.PASSED: "32", Status.FAILED: "31;1", Status.EXCUSED: "33", Status.ERROR: "31;1"}
+_MARKS = {
+    Status.PASSED: "ok",
+    Status.FAILED: "FAILED",
+    Status.EXCUSED: "excused",
+    Status.NOT_TESTABLE: "not here",
+    Status.ERROR: "ERROR",
+}
+_COLOURS = {
+    Status.PASSED: "32",
+    Status.FAILED: "31;1",
+    Status.EXCUSED: "33",
+    Status.NOT_TESTABLE: "33",
+    Status.ERROR: "31;1",
+}
+_COLOUR_OF = {Verdict.KEPT: Status.PASSED, Verdict.BROKEN: Status.FAILED, Verdict.UNTESTED: Status.NOT_TESTABLE}
 _SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", None: "–"}
 
 
@@ -38,18 +51,17 @@ class LiveTable:
         """A law has ended."""
         if self._is_terminal:
             self._out.write("\r\033[K")
-        mark = self._coloured(_MARKS[outcome.status].ljust(7), outcome.status)
+        mark = self._coloured(_MARKS[outcome.status].ljust(8), outcome.status)
         name = outcome.law.partition(".")[2]
         self._line(f"  {mark} {_SHORT[outcome.dtype]:<4} {name:<42} {_error(outcome):>20} {outcome.seconds:>7.2f} s")
-        if outcome.status is Status.EXCUSED:
-            self._line(f"               {outcome.detail}")
+        if outcome.detail and outcome.status not in (Status.FAILED, Status.ERROR):  # those are told in the end
+            self._line(f"                {outcome.detail}")
 
     def close(self, report: Report) -> None:
         """All have ended: the summary."""
         for line in _summary(report):
             self._line(line)
-        status = Status.PASSED if report.passed else Status.FAILED
-        self._line(self._coloured(_verdict(report), status))
+        self._line(self._coloured(_verdict(report), _COLOUR_OF[report.verdict]))
 
     def _line(self, text: str) -> None:
         self._out.write(text + "\n")
@@ -79,5 +91,10 @@ def _summary(report: Report) -> Iterator[str]:
 
 def _verdict(report: Report) -> str:
     counts = ", ".join(f"{report.count(status)} {status.value}" for status in Status if report.count(status))
-    verdict = "keeps" if report.passed else "BREAKS"
-    return f"{report.platform} {verdict} the laws on {', '.join(report.dtypes)}: {counts or 'none checked'}, {report.seconds:.1f} s."
+    dtypes = ", ".join(report.dtypes)
+    sentence = {
+        Verdict.KEPT: f"keeps the laws on {dtypes}",
+        Verdict.BROKEN: f"BREAKS the laws on {dtypes}",
+        Verdict.UNTESTED: "was NOT TESTED: none of these laws could be checked here",
+    }[report.verdict]
+    return f"{report.platform} {sentence}: {counts or 'none asked for'}, {report.seconds:.1f} s."

@@ -1,4 +1,4 @@
-"""Owns what laws of one platform share because it is expensive: the device made ready, engines' answers, a group of two ranks."""
+"""Owns what laws of one platform share because it is expensive: the device made ready, engines' answers, ranks that have met."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Workplace"]
 
 T = TypeVar("T")
-PAIR_TIMEOUT_s = 150.0
-"""A call on two ranks takes well under a second; a library without time-outs of its own would keep the kit for ever."""
+RANKS_TIMEOUT_s = 150.0
+"""A call on several ranks takes well under a second; a library without time-outs of its own would keep the kit for ever."""
 
 
 class Workplace:
@@ -32,8 +32,10 @@ class Workplace:
         self.platform_path = platform_path
         self.quick = quick
         self.platform: Platform = load_platform(platform_path)
+        self.asked: set[tuple[str, str | None]] = set()
+        """(law, dtype) that pytest's tests have come to."""
         self._kept: dict[Any, Any] = {}
-        self._pair: ExecutorBase | None = None
+        self._met: dict[int, ExecutorBase] = {}
 
     def __enter__(self) -> Workplace:
         return self
@@ -44,10 +46,9 @@ class Workplace:
         self.close()
 
     def close(self) -> None:
-        """Stop the two ranks, if they were started; forget what was kept."""
-        if self._pair is not None:
-            self._pair.shutdown()
-        self._pair = None
+        """Stop the ranks that were started; forget what was kept."""
+        while self._met:
+            self._met.popitem()[1].shutdown()
         self._kept.clear()
 
     def kept(self, key: Any, make: Callable[[], T]) -> T:
@@ -82,18 +83,17 @@ class Workplace:
 
         return select_attention_backend(self.config(dtype=dtype_name), self.platform)(self.device)
 
-    def on_pair(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> list[T]:
-        """`function(worker, …)` on two ranks in processes of their own that have met through the platform's communicator.
+    def on_ranks(self, ranks: int, function: Callable[..., T], *args: Any, **kwargs: Any) -> list[T]:
+        """`function(worker, …)` on so many ranks in processes of their own that have met through the platform's communicator.
 
         After an error they are started anew: one rank may be left inside a collective.
         """
-        if self._pair is None:
-            from vllm.testing.ranks import start_pair
+        if ranks not in self._met:
+            from vllm.testing.ranks import start_ranks
 
-            self._pair = start_pair(self)
+            self._met[ranks] = start_ranks(self, ranks)
         try:
-            return self._pair.collective_rpc(function, PAIR_TIMEOUT_s, args, kwargs)
+            return self._met[ranks].collective_rpc(function, RANKS_TIMEOUT_s, args, kwargs)
         except BaseException:
-            self._pair.shutdown()
-            self._pair = None
+            self._met.pop(ranks).shutdown()
             raise

@@ -1,7 +1,8 @@
 """The Communicator contract: how the ranks of one group exchange tensors.
 
 Public methods are final: they check arguments and skip the work for one rank; the inner method with a leading underscore does it.
-All calls are collective: every rank of the group calls the same method in the same order with equal shapes and dtypes. They are queued on
+All calls are collective: every rank of the group calls the same method in the same order with equal shapes and dtypes (those of models,
+and int64). They are queued on
 the device's current stream like any operator, and block the host only where said.
 """
 
@@ -41,12 +42,12 @@ class CommunicatorBase(abc.ABC):
 
     @final
     def all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Sum over the ranks; any shape, contiguous. May work in place: use the returned tensor, forget the argument."""
+        """Sum over the ranks; any shape and strides. May work in place: use the returned tensor, forget the argument."""
         return tensor if self.world_size == 1 else self._all_reduce(tensor)
 
     @final
     def all_gather(self, tensor: torch.Tensor, dim: int = -1) -> torch.Tensor:
-        """Concatenation of the ranks' tensors along `dim`, in rank order; a new tensor."""
+        """Concatenation of the ranks' tensors along `dim`, in rank order, whatever their strides; a new tensor."""
         return tensor if self.world_size == 1 else self._all_gather(tensor, _positive_dim(tensor, dim))
 
     @final

@@ -18,7 +18,8 @@ __all__ = ["add_parser", "run"]
 def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `vllm plugin test`."""
     what = "run the conformance kit on a plugin: every law that a platform must keep"
-    parser = actions.add_parser("test", help=what, description=what[0].upper() + what[1:] + ".")
+    statuses = "Exit status: 0 all laws that could be checked hold, 1 one is broken, 2 usage, 3 none could be checked."
+    parser = actions.add_parser("test", help=what, description=what[0].upper() + what[1:] + ".", epilog=statuses)
     parser.add_argument("name", metavar="NAME", help="the plugin's name, or the dotted path of a Platform class")
     parser.add_argument(
         "--quick", action="store_true", help="one dtype, and only laws that need no processes and few seconds"
@@ -34,7 +35,7 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check the laws; 0 if all hold or are excused, 1 otherwise.
+    """Check the laws; 0 if all that could be checked hold, 1 if one is broken, 3 if none could be checked: that proves nothing.
 
     Raises:
         NoPlatformError: no such plugin, or it is not usable here.
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         UsageError: no report can be written there.
     """
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # the table is the log; before any logger is made
-    from vllm.testing.report import write_report
+    from vllm.testing.report import Verdict, write_report
     from vllm.testing.runner import run_laws
     from vllm.testing.target import find_platform
     from vllm.testing.terminal import LiveTable
@@ -64,4 +65,4 @@ def run(args: argparse.Namespace) -> int:
     if args.report is not None:
         for file in write_report(report, args.report):
             print(f"wrote {file}")
-    return 0 if report.passed else 1
+    return {Verdict.KEPT: 0, Verdict.BROKEN: 1, Verdict.UNTESTED: 3}[report.verdict]

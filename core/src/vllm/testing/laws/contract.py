@@ -13,10 +13,12 @@ import torch
 
 from vllm.attention.backends.abstract import AttentionBackend
 from vllm.config import VllmConfig
+from vllm.config.engine_args import EngineArgs
+from vllm.config.resolve import create_engine_config
 from vllm.distributed.device_communicators.base_communicator import CommunicatorBase
 from vllm.errors import ConfigError
 from vllm.model_executor.custom_op import OpSet, native_ops
-from vllm.platforms.capabilities import Capability, Feature
+from vllm.platforms.capabilities import Capability, Feature, Support
 from vllm.platforms.constraints import SchedulingConstraints
 from vllm.platforms.interface import Platform
 from vllm.plugins.dotted import load_dotted, load_subclass
@@ -75,6 +77,7 @@ def _typed_answers(platform: Platform) -> dict[Callable[[], Any], tuple[type, ..
         platform.get_model_runner_cls: (str,),
         platform.get_communicator_cls: (str,),
         platform.get_captured_forward_cls: (str, nothing),
+        platform.supported_quantization: (tuple, nothing),
         platform.peak_memory_bytes: (int, nothing),
         platform.reset_peak_memory: (nothing,),
         platform.synchronize: (nothing,),
@@ -107,11 +110,18 @@ else:
 
 @law(per_dtype=False)
 def dtypes_are_declared(bench: Bench) -> None:
-    """supported_dtypes names at least one of float32, bfloat16, float16, none twice, and nothing else."""
+    """supported_dtypes names at least one of float32, bfloat16, float16, none twice, nothing else; float32 is left out with a reason."""
     names = bench.platform.supported_dtypes()
     bench.holds(isinstance(names, tuple) and names, f"supported_dtypes() is {names!r}, expected a tuple of names")
     bench.holds(len(set(names)) == len(names), f"supported_dtypes() names one twice: {names}")
     bench.equal("dtypes that no model runs in", sorted(set(names) - TOLERANCES.keys()), [])
+    float32 = bench.platform.capability(Feature.FLOAT32)
+    if "float32" in names:
+        answered = float32.is_usable or float32.support is Support.UNKNOWN
+        bench.holds(answered, f"supported_dtypes() names float32, and capabilities() declines it: {float32}")
+    else:
+        why = "in which laws are sharpest: decline Feature.FLOAT32, with the reason, in capabilities()"
+        bench.holds(float32.why and not float32.is_usable, f"supported_dtypes() leaves float32 out, {why}")
 
 
 @law()
@@ -171,6 +181,7 @@ def what_it_declines_is_refused(bench: Bench) -> None:
         Feature.GRAPH_CAPTURE: {"cudagraph_capture_sizes": (1, 2)},
         Feature.ASYNC_SCHEDULING: {"async_scheduling": True},
         Feature.SLEEP_MODE: {"enable_sleep_mode": True},
+        Feature.QUANTIZATION: {"quantization": "int8_per_channel_weight_only"},
     }
     declared = bench.platform.capabilities()
     for feature, options in asks.items():
@@ -229,17 +240,32 @@ def _check_block_sizes(bench: Bench, limits: SchedulingConstraints) -> None:
 @law(per_dtype=False)
 def the_configuration_settles(bench: Bench) -> None:
     """check_and_update_config gives a VllmConfig, changes no argument, and finds nothing to change in its own result."""
-    first = bench.workplace.config()
-    before = copy.deepcopy(first)  # whole: sections and the mappings in them are shared otherwise
-    second = bench.platform.check_and_update_config(first)
+    watched = _watched(type(bench.platform))
+    first = create_engine_config(EngineArgs.from_kwargs({"max_model_len": 512}), watched())
+    second = watched().check_and_update_config(first)
     bench.holds(isinstance(second, VllmConfig), f"check_and_update_config gave {second!r}")
-    bench.holds(first == before, "check_and_update_config changed its argument")
+    bench.holds(not watched.changed_arguments, "check_and_update_config changed its argument")
     changed = [
         field.name
         for field in dataclasses.fields(VllmConfig)
         if field.name != "change_reasons" and getattr(first, field.name) != getattr(second, field.name)
     ]
     bench.equal("sections that a second call changes again", changed, [])
+
+
+def _watched(cls: type[Platform]) -> Any:
+    """The platform's class, noting whether a configuration is written into: also at the first look, after which all is settled."""
+
+    class Watched(cls):  # type: ignore[valid-type,misc]
+        changed_arguments = 0
+
+        def check_and_update_config(self, config: VllmConfig) -> VllmConfig:
+            before = copy.deepcopy(config)  # whole: sections and the mappings in them are shared otherwise
+            answer: VllmConfig = super().check_and_update_config(config)
+            Watched.changed_arguments += config != before
+            return answer
+
+    return Watched
 
 
 # -- the classes

@@ -8,6 +8,7 @@ from typing import Any
 
 from vllm.platforms.capabilities import Feature
 from vllm.testing.bench import Bench
+from vllm.testing.bounded_executor import BOUNDED
 from vllm.testing.comparing_runs import follows_reference, same_answers
 from vllm.testing.engines import Answer, Engine, Question, open_engine
 from vllm.testing.forced_token import ForcedToken
@@ -133,10 +134,10 @@ def planned_ahead_equals_synchronous(bench: Bench) -> None:
         same_answers(bench, engine.ask(*_questions(bench)), _alone(bench))
 
 
-@law(Feature.TENSOR_PARALLEL, quick=False)
+@law(Feature.TENSOR_PARALLEL, quick=False, devices=2)
 def two_ranks_equal_one(bench: Bench) -> None:
     """Two devices that share every layer give what one gives."""
-    with _engine(bench, tensor_parallel_size=2) as engine:
+    with _engine(bench, tensor_parallel_size=2, distributed_executor_backend=BOUNDED) as engine:
         same_answers(bench, engine.ask(*_questions(bench)), _alone(bench))
 
 
@@ -170,8 +171,12 @@ def custom_processors_are_applied(bench: Bench) -> None:
 
 @law(Feature.SLEEP_MODE)
 def sleeping_changes_nothing(bench: Bench) -> None:
-    """After sleep and wake_up, with the weights kept on the host, the same requests give the same."""
-    with _engine(bench, enable_sleep_mode=True) as engine:
+    """After sleep and wake_up, with the weights kept on the host or read again, the same requests give the same."""
+    with _engine(bench, enable_sleep_mode=True, enforce_eager=False) as engine:
         engine.ask(*_questions(bench)[:2])
-        engine.sleep_and_wake()
-        same_answers(bench, engine.ask(*_questions(bench)), _alone(bench))
+        for level in (1, 2):
+            if engine.sleeps(level):
+                engine.wake_up()
+                same_answers(bench, engine.ask(*_questions(bench)), _alone(bench))
+            else:
+                bench.left_out.append(f"sleep level {level}, which is refused")

@@ -7,6 +7,7 @@ import math
 import torch
 
 from vllm.executor.worker_factory import create_worker
+from vllm.platforms.capabilities import Feature
 from vllm.testing.bench import Bench
 from vllm.testing.engines import engine_config, open_engine
 from vllm.testing.law import law
@@ -141,16 +142,55 @@ def the_cache_keeps_to_its_budget(bench: Bench) -> None:
 
 @law(per_dtype=False)
 def profiling_finds_what_is_left(bench: Bench) -> None:
-    """determine_available_memory leaves alone what memory_utilization does not grant."""
+    """determine_available_memory gives what memory_utilization grants beyond what is in use, up to what can be useful, and no more."""
+    errors: list[float] = []
+    while len(errors) < ATTEMPTS and min(errors, default=1.0) > 0.2:
+        granted, useful, available = _profiled_bytes(bench)
+        errors.append(max((useful - available) / max(1, useful), (available - granted) / granted, 0.0))
+    hint = (
+        f"{available} bytes were found where {granted} were granted, of which {useful} are useful: "
+        "other memory, or other units, or memory that is left unused"
+    )
+    bench.within("bytes for the cache, too few or too many, relative", min(errors), 0.5, hint)
+
+
+def _profiled_bytes(bench: Bench) -> tuple[int, int, int]:
+    """(granted beyond what is in use, what of it every slot at full length can use and the platform wants to take, found)."""
+    bench.platform.empty_cache()
+    free, total = bench.platform.memory_info()
+    granted = min(PROBE_BYTES, free // 2)
+    limits = {"max_num_seqs": 256, "max_num_batched_tokens": 256}
     config = engine_config(
-        bench.workplace, dtype=bench.dtype_name, max_num_seqs=2, max_num_batched_tokens=64, gpu_memory_utilization=0.5
+        bench.workplace, dtype=bench.dtype_name, gpu_memory_utilization=(total - free + granted) / total, **limits
     )
     worker = create_worker(config, rank=0, local_rank=0, init_method="")
     try:
         worker.init_device()
         worker.load_model()
         available = worker.determine_available_memory()
+        groups = worker.kv_cache_groups()
     finally:
         worker.shutdown()
-    _, total = bench.platform.memory_info()
-    bench.holds(available <= total * 0.5, f"{available} bytes are available of {total} at a utilisation of 0.5")
+    wanted = bench.platform.default_kv_cache_bytes(config, granted)
+    if wanted < granted:
+        bench.left_out.append(f"default_kv_cache_bytes takes {wanted} of {granted} bytes: more is not asked for")
+    blocks = config.scheduler_config.max_num_seqs * -(-config.model_config.max_model_len // groups[0].spec.block_size)
+    return granted, min(wanted, blocks * sum(group.bytes_per_block for group in groups)), available
+
+
+@law(Feature.SLEEP_MODE, per_dtype=False)
+def sleep_frees_the_cache(bench: Bench) -> None:
+    """While an engine sleeps, memory_info's free bytes are more by its KV cache, and less again when it is awake."""
+    options = {"dtype": bench.dtype_name, "max_num_seqs": 2, "max_num_batched_tokens": 64, "enforce_eager": True}
+    freed: list[int] = []
+    taken: list[int] = []
+    with open_engine(bench.workplace, kv_cache_memory_bytes=PROBE_BYTES, enable_sleep_mode=True, **options) as engine:
+        while len(freed) < ATTEMPTS and min(max(freed, default=0), max(taken, default=0)) < 0.8 * PROBE_BYTES:
+            awake = _peak_and_free_bytes(bench)[1]
+            engine.sleeps(1)
+            asleep = _peak_and_free_bytes(bench)[1]
+            engine.wake_up()
+            freed.append(asleep - awake)
+            taken.append(asleep - _peak_and_free_bytes(bench)[1])
+    for what, seen in (("that sleep did not free", freed), ("that waking up did not take again", taken)):
+        bench.within(f"share of a cache of 256 MiB {what}", max(0.0, 1 - max(seen) / PROBE_BYTES), 0.5)
