@@ -131,7 +131,7 @@ FAMILIES = (
     Family(
         "qwen3-moe-windowed",
         "Qwen3MoeConfig",
-        {**_EXPERTS, "head_dim": 32, "decoder_sparse_step": 2, "use_sliding_window": True, "sliding_window": 9},
+        {**_EXPERTS, "attention_bias": True, "decoder_sparse_step": 2, "use_sliding_window": True, "sliding_window": 9},
         sliding=True,
     ),
 )  # fmt: skip

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from vllm.errors import ConfigError
 from vllm.model_executor.layers.linear import equal_share
+from vllm.model_executor.layers.quantization import UnquantizedLinear, linear_method
 from vllm.model_executor.layers.weights import Placement, ShardedModule, Share
 from vllm.model_executor.loader.names import expert_part
 from vllm.model_executor.routing import Routing
@@ -73,10 +75,9 @@ class FusedMoE(nn.Module):
     ) -> None:
         """Args: intermediate_size: of one expert, before it is split."""
         super().__init__()
-        inner, hidden = (
-            equal_share(ctx, intermediate_size, f"inner outputs of each expert in {name}"),
-            Share.whole(hidden_size),
-        )
+        _check_not_quantised(ctx, f"{name}.down_proj")
+        inner = equal_share(ctx, intermediate_size, f"inner outputs of each expert in {name}")
+        hidden = Share.whole(hidden_size)
         self.gate_up_proj = StackedExperts(ctx, routing.num_experts, [("gate", inner), ("up", inner)], hidden)
         self.down_proj = StackedExperts(ctx, routing.num_experts, [(None, hidden)], inner)
         self.op = ctx.ops.create("fused_moe", routing, activation_op=activation_op)
@@ -86,7 +87,19 @@ class FusedMoE(nn.Module):
         return out_TH
 
     def process_after_loading(self) -> None:
-        """Let the op in force lay the weights out its own way."""
+        """Let the op in force lay the weights out its own way; what it has copied is not kept a second time."""
         stacks = (self.gate_up_proj, self.down_proj)
         for stack, weight in zip(stacks, self.op.lay_out(*(stack.weight.data for stack in stacks)), strict=True):
+            stack.loaders.clear()  # they hold the weights as they came
             stack.weight = nn.Parameter(weight, requires_grad=False)
+
+
+def _check_not_quantised(ctx: ModelContext, name: str) -> None:
+    """Raises ConfigError where the method in force would quantise experts, which it would silently not do."""
+    method = linear_method(ctx, name)
+    if type(method) is not UnquantizedLinear:
+        raise ConfigError(
+            f"{name} is to be quantised ({type(method).__name__}), but this release has no quantised experts.",
+            cause="--quantization, or the checkpoint's quantization_config, names no exception for them",
+            remedy="use the checkpoint in 16 bits, or a method that leaves experts as they are",
+        )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from vllm.errors import ConfigError
 from vllm.model_executor.layers.quantization import PartsLoader, linear_method
@@ -70,11 +71,18 @@ class LinearLayer(ShardedModule):
         return self.method.apply(self, x_TI, self.bias)
 
 
-class ReplicatedLinear(LinearLayer):
-    """Every rank computes all outputs: for matrices too small to split."""
+class ReplicatedLinear(nn.Module):
+    """Every rank computes all outputs: for routers and gates, which are too small to split and too delicate to quantise."""
 
-    def __init__(self, ctx: ModelContext, name: str, in_features: int, out_features: int, *, bias: bool) -> None:
-        super().__init__(ctx, name, [(None, Share.whole(out_features))], Share.whole(in_features), bias=bias)
+    def __init__(self, ctx: ModelContext, in_features: int, out_features: int) -> None:
+        super().__init__()
+        weight_OI = torch.empty(out_features, in_features, dtype=ctx.dtype, device=ctx.device)
+        self.weight = nn.Parameter(weight_OI, requires_grad=False)
+        self.op = ctx.ops.create("linear")
+
+    def forward(self, x_TI: torch.Tensor) -> torch.Tensor:
+        out_TO: torch.Tensor = self.op(x_TI, self.weight, None)
+        return out_TO
 
 
 class ColumnParallelLinear(LinearLayer):

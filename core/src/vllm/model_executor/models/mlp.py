@@ -51,7 +51,7 @@ class MixtureOfExperts(nn.Module):
     def __init__(self, ctx: ModelContext, spec: DecoderSpec, experts: ExpertsSpec, name: str) -> None:
         super().__init__()
         self.tp = ctx.tp
-        self.gate = ReplicatedLinear(ctx, f"{name}.gate", spec.hidden_size, experts.routing.num_experts, bias=False)
+        self.gate = ReplicatedLinear(ctx, spec.hidden_size, experts.routing.num_experts)
         self.experts = FusedMoE(
             ctx, f"{name}.experts", experts.routing, hidden_size=spec.hidden_size,
             intermediate_size=experts.intermediate_size, activation_op=spec.activation_op,
@@ -60,9 +60,7 @@ class MixtureOfExperts(nn.Module):
         if experts.shared_intermediate_size is not None:
             shared_spec = replace(spec, intermediate_size=experts.shared_intermediate_size)
             self.shared_expert = GatedMLP(ctx, shared_spec, f"{name}.shared_expert", reduce_results=False)
-            self.shared_expert_gate = ReplicatedLinear(
-                ctx, f"{name}.shared_expert_gate", spec.hidden_size, 1, bias=False
-            )
+            self.shared_expert_gate = ReplicatedLinear(ctx, spec.hidden_size, 1)
 
     def forward(self, hidden_TX: torch.Tensor) -> torch.Tensor:
         out_TX = self.experts(hidden_TX, self.gate(hidden_TX))
