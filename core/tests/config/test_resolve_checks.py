@@ -35,7 +35,7 @@ def _resolve(model: str, platform: SettablePlatform | None = None, **options: An
         ({"distributed_executor_backend": "uni", "tensor_parallel_size": 2}, "uni runs one worker, .* 2 needs 2"),
         ({"tensor_parallel_size": 4}, r"is 4, but the model's 6 attention heads(.|\n)*use one of 1, 2, 6"),
         ({"tensor_parallel_size": 3}, "2 key-value heads can neither be shared nor repeated"),
-        ({"quantization": "awq"}, "--quantization.* asks for awq, but this release has no quantised weights"),
+        ({"quantization": "awq"}, "by the method 'awq', which is not known. Known: compressed-tensors, int8_per_channel"),
         ({"skip_tokenizer_init": True, "chat_template": "{{x}}"}, "contradict each other"),
         ({"compilation_config": {"cudagraph_capture_size": [1]}}, "Did you mean: cudagraph_capture_sizes"),
         ({"compilation_config": {"cudagraph_capture_sizes": [0]}}, "a list of whole numbers >= 1"),
@@ -69,7 +69,7 @@ def test_a_hash_that_is_not_installed(write_model: WriteModel) -> None:
 
 
 def test_a_quantised_checkpoint(write_model: WriteModel) -> None:
-    with pytest.raises(ConfigError, match="the checkpoint is quantised with gptq"):
+    with pytest.raises(ConfigError, match="by the method 'gptq', which is not known"):
         _resolve(write_model(quantization_config={"quant_method": "gptq"}))
 
 

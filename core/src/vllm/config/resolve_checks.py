@@ -95,29 +95,32 @@ def _sizes_that_work(heads: int, kv_heads: int) -> str:
 
 
 def _check_quantization(config: VllmConfig, platform: Platform) -> None:
-    """Plugins register methods; the core has none of its own yet."""
-    from vllm.model_executor.layers.quantization_registry import known_quantizations
+    """The method is known, the platform can do it, and it implements all that the checkpoint's settings ask for."""
+    from vllm.model_executor.layers.quantization_registry import (
+        quantization_config,
+        quantization_method,
+        quantization_settings,
+    )
 
-    stated = config.model_config.hf_config.get("quantization_config") or {}
-    method = config.model_config.quantization or stated.get("quant_method")
+    model = config.model_config
+    method = quantization_method(model)
     if method is None:
         return
-    known, asked = known_quantizations(), config.model_config.quantization is not None
-    if method in known:
-        option = f"--quantization {method}" if asked else f"the checkpoint's quantization_config ({method})"
-        require(Feature.QUANTIZATION, platform.capability(Feature.QUANTIZATION), platform=platform.name, option=option)
-        return
-    source = "quantization (--quantization) asks for" if asked else "the checkpoint is quantised with"
-    raise ConfigError(
-        f"{source} {method}, but this release has no quantised weights"
-        + (
-            f", and plugins have registered only {', '.join(known)}."
-            if known
-            else ", and no plugin has registered any."
-        ),
-        remedy="use a checkpoint in 16 or 32 bits, or install the plugin that knows the method (see VLLM_PLUGINS)",
-        candidates=near_names(method, known),
-    )
+    option = f"--quantization {method}" if model.quantization else f"the checkpoint's quantization_config ({method})"
+    config_cls = quantization_config(method)
+    require(Feature.QUANTIZATION, platform.capability(Feature.QUANTIZATION), platform=platform.name, option=option)
+    _check_supported(platform, method, option)
+    config_cls.from_config(quantization_settings(model.hf_config)).check(model)
+
+
+def _check_supported(platform: Platform, method: str, option: str) -> None:
+    supported = platform.supported_quantization()
+    if supported is not None and method not in supported:
+        raise ConfigError(
+            f"{option} is not what the platform {platform.name} can run; it has {', '.join(supported) or 'none'}.",
+            remedy="use a checkpoint in 16 or 32 bits, or one quantised by a method of the platform's",
+            candidates=near_names(method, supported),
+        )
 
 
 # ---- what else must be importable

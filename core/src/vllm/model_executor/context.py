@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from vllm.model_executor.loader.names import CheckpointNames
 
 if TYPE_CHECKING:
     import torch
@@ -27,3 +29,5 @@ class ModelContext:
     attention: AttentionBackend[Any]
     dtype: torch.dtype
     device: torch.device
+    checkpoint_names: CheckpointNames = field(default_factory=CheckpointNames)
+    """How the model's checkpoints call things; `build_model` takes it from the model's class."""

@@ -81,6 +81,13 @@ class Platform(abc.ABC):
         """The capability of one feature, `UNKNOWN` where the platform does not say."""
         return self.capabilities().get(feature, Capability.unknown())
 
+    def supported_quantization(self) -> tuple[str, ...] | None:
+        """Quantisation methods that the device can run, by name ("compressed-tensors", …), where Feature.QUANTIZATION is usable.
+
+        None, the default: every method, the core's own and what plugins register.
+        """
+        return None
+
     # -- classes that fill the other contracts: dotted paths ------------------------------------------------------------------
 
     def get_worker_cls(self) -> str:

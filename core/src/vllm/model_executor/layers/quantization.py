@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vllm.model_executor.layers.quantization_registry import quantization_config, register_quantization_config
+from vllm.model_executor.layers.quantization_registry import (
+    quantization_config,
+    quantization_method,
+    quantization_settings,
+    register_quantization_config,
+)
 from vllm.model_executor.layers.weights import Placement, Share
 
 if TYPE_CHECKING:
+    from vllm.config.model import ModelConfig
     from vllm.model_executor.context import ModelContext
     from vllm.model_executor.layers.linear import LinearLayer, OutputPart
 
@@ -40,7 +46,7 @@ class LinearMethod(abc.ABC):
         """out_TO of this rank's rows and columns."""
 
     def process_after_loading(self, layer: LinearLayer) -> None:
-        """Repack weights once all are loaded; default: nothing."""
+        """Repack weights once all are loaded (`layer.replace_weight`); default: nothing."""
 
 
 class QuantizationConfig(abc.ABC):
@@ -49,11 +55,23 @@ class QuantizationConfig(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def from_config(cls, settings: Mapping[str, Any]) -> QuantizationConfig:
-        """From the checkpoint's `quantization_config`, {} where it has none."""
+        """From the checkpoint's `quantization_config`, {} where it has none. Asked while the configuration is checked, and by every layer.
+
+        Raises:
+            ConfigError: it asks for what the method does not implement; name the field and its value.
+        """
+
+    def check(self, model_config: ModelConfig) -> None:
+        """While the configuration is checked, before anything is loaded: raise ConfigError if the model cannot be quantised so."""
 
     @abc.abstractmethod
     def linear_method(self, ctx: ModelContext, layer_name: str) -> LinearMethod | None:
-        """For one layer; None = this layer is not quantised."""
+        """For one layer; None = this layer is not quantised.
+
+        Args:
+            layer_name: as the model calls it, "layers.0.mlp.gate_up_proj"; `ctx.checkpoint_names.modules(layer_name)` says how
+                checkpoints call the modules that it is made of.
+        """
 
 
 def linear_method(ctx: ModelContext, layer_name: str) -> LinearMethod:
@@ -62,11 +80,12 @@ def linear_method(ctx: ModelContext, layer_name: str) -> LinearMethod:
     Raises:
         ConfigError: the checkpoint or the user asks for a method that nobody registered.
     """
-    settings = ctx.config.model_config.hf_config.get("quantization_config") or {}
-    name = ctx.config.model_config.quantization or settings.get("quant_method")
+    model_config = ctx.config.model_config
+    name = quantization_method(model_config)
     if name is None:
         return UnquantizedLinear(ctx)
-    return quantization_config(str(name)).from_config(settings).linear_method(ctx, layer_name) or UnquantizedLinear(ctx)
+    config = quantization_config(name).from_config(quantization_settings(model_config.hf_config))
+    return config.linear_method(ctx, layer_name) or UnquantizedLinear(ctx)
 
 
 class UnquantizedLinear(LinearMethod):

@@ -96,6 +96,11 @@ class ShardedModule(nn.Module):
         self.register_parameter(name, nn.Parameter(value, requires_grad=False))
         self.loaders[name] = loader
 
+    def replace_weight(self, name: str, value: torch.Tensor) -> None:
+        """After loading: `value` takes the place of the parameter `name`, whose memory is freed."""
+        self.loaders.pop(name, None)
+        self.register_parameter(name, nn.Parameter(value, requires_grad=False))
+
 
 def weight_loaders(model: nn.Module) -> Mapping[str, WeightLoader]:
     """The loader of every parameter of a model by its full name; a parameter shared by two modules appears once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from torch import nn
 
@@ -28,7 +29,8 @@ def build_model(ctx: ModelContext) -> nn.Module:
     if load_format not in _FORMATS:
         what = f"--load-format {load_format} is not known; known are {', '.join(_FORMATS)}."
         raise ConfigError(what, remedy="choose one of these", candidates=near_names(load_format, _FORMATS))
-    model = ModelRegistry.resolve(ctx.config.model_config.architecture)(ctx)
+    model_cls = ModelRegistry.resolve(ctx.config.model_config.architecture)
+    model = model_cls(replace(ctx, checkpoint_names=model_cls.checkpoint_names))
     started_s = time.monotonic()
     if load_format == "dummy":
         fill_with_dummy_weights(model, ctx.config.model_config.seed)

@@ -13,6 +13,8 @@ __all__ = ["fill_with_dummy_weights"]
 
 _LARGEST = 1e-2
 """Small enough that no dtype overflows through many layers, large enough that outputs differ."""
+_LARGEST_WHOLE = 1
+"""Of quantised weights: their scales are drawn like everything else, so that the products are as small."""
 
 
 def fill_with_dummy_weights(model: CausalLM, seed: int) -> None:
@@ -21,6 +23,8 @@ def fill_with_dummy_weights(model: CausalLM, seed: int) -> None:
         for part in loader.parts:
             placement = loader.place(part)
             whole = _draw(f"{seed}/{name}/{part or ''}", placement.checkpoint_shape)
+            if not placement.target.is_floating_point():
+                whole = (whole * (_LARGEST_WHOLE / _LARGEST)).round()
             placement.target.copy_(whole[placement.source])
 
 

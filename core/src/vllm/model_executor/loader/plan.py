@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from vllm.errors import ModelLoadError, near_names
 from vllm.model_executor.layers.weights import Placement, WeightLoader, weight_loaders
 from vllm.model_executor.models.interface import CausalLM
@@ -95,6 +97,12 @@ def _check_shape(name: str, path: Path, found: Shape, expected: Shape) -> None:
 
 
 def _check_dtype(name: str, path: Path, found: str, placement: Placement) -> None:
+    if placement.target.dtype is torch.int8 and found != "I8":
+        raise ModelLoadError(
+            f"The tensor {name} in {path} is stored as {found}; the checkpoint's quantization_config makes it int8.",
+            cause="the weights were saved before they were compressed",
+            remedy="save the quantised model compressed (quantization_status: compressed), or leave out quantization_config",
+        )
     if placement.target.is_floating_point() and placement.target.element_size() > 1 and found not in _PLAIN_DTYPES:
         raise ModelLoadError(
             f"The tensor {name} in {path} is stored as {found}; the model needs {str(placement.target.dtype)[6:]}.",
