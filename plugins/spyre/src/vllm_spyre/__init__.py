@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import os
+
+from vllm.errors import ConfigError
 from vllm.plugins import Probes, Unavailable
+from vllm_spyre.settings import CPU_BACKENDS, Settings
 
 __all__ = ["register"]
 
-_NOT_YET = "this release of vllm-plugin-spyre cannot drive the card yet, it only says so"
-_USE_CPU = "install vllm-plugin-cpu-ref to run on the CPU"
+_VARIABLE = "VLLM_SPYRE_DYNAMO_BACKEND"
+_USE_CPU = f"set {_VARIABLE} to {', '.join(CPU_BACKENDS[:-1])} or {CPU_BACKENDS[-1]} to run on the CPU"
 
 
 def register() -> str | None:
-    """Say why the platform is not usable here.
+    """The platform's path where the card's software is found, or where the environment names a backend that runs on a CPU.
 
     Looks for `torch_sendnn` without importing it: its import claims the card.
 
     Raises:
-        Unavailable: always in this release, which holds no Spyre platform yet.
+        Unavailable: neither; says what was looked for.
     """
     probes = Probes()
     has_torch_sendnn = probes.package("torch_sendnn")
-    for variable in ("SPYRE_DEVICES", "AIU_WORLD_SIZE"):
+    for variable in (_VARIABLE, "SPYRE_DEVICES", "AIU_WORLD_SIZE"):
         probes.variable(variable)
     probes.path("/dev/vfio/[0-9]*")  # cards are handed to programs through VFIO
-    if not has_torch_sendnn:
-        reason = f"the Python package torch_sendnn is not installed; besides, {_NOT_YET}"
-        raise Unavailable(reason, _USE_CPU, probes=probes.findings)
-    remedy = f"upgrade vllm-plugin-spyre once it can; until then, {_USE_CPU}"
-    raise Unavailable(f"torch_sendnn is installed, but {_NOT_YET}", remedy, probes=probes.findings)
+    try:
+        settings = Settings.read()
+    except ConfigError as error:
+        raise Unavailable(error.what, error.remedy or _USE_CPU, probes=probes.findings) from error
+    if settings.runs_on_card and not has_torch_sendnn:
+        why = f"{_VARIABLE} is sendnn" if os.environ.get(_VARIABLE) else f"{_VARIABLE} is not set, which means sendnn"
+        reason = f"the Python package torch_sendnn, the card's compiler, is not installed ({why})"
+        raise Unavailable(reason, f"install IBM's software for the card, or {_USE_CPU}", probes=probes.findings)
+    return "vllm_spyre.platform.SpyrePlatform"
