@@ -85,14 +85,6 @@ def test_a_shared_head_needs_no_mention(write_model: WriteModel) -> None:
     _resolve(write_model(quantization_config=with_changes({"ignore": []}), tie_word_embeddings=True))
 
 
-@pytest.mark.parametrize("key", ["num_experts", "num_local_experts"])
-def test_experts_are_not_quantised_yet(write_model: WriteModel, key: str) -> None:
-    with pytest.raises(ConfigError, match=f"{key} 4, and is to be quantised by compressed-tensors"):
-        _resolve(write_model(quantization_config=W8A8, **{key: 4}))
-    with pytest.raises(ConfigError, match="by int8_per_channel_weight_only"):
-        _resolve(write_model(**{key: 4}), quantization="int8_per_channel_weight_only")
-
-
 def test_two_methods_at_once(write_model: WriteModel) -> None:
     with pytest.raises(ConfigError, match=r"--quantization\) is int8_per.*quantised with compressed-tensors already"):
         _resolve(write_model(quantization_config=W8A8), quantization="int8_per_channel_weight_only")

@@ -35,7 +35,10 @@ def _resolve(model: str, platform: SettablePlatform | None = None, **options: An
         ({"distributed_executor_backend": "uni", "tensor_parallel_size": 2}, "uni runs one worker, .* 2 needs 2"),
         ({"tensor_parallel_size": 4}, r"is 4, but the model's 6 attention heads(.|\n)*use one of 1, 2, 6"),
         ({"tensor_parallel_size": 3}, "2 key-value heads can neither be shared nor repeated"),
-        ({"quantization": "awq"}, "by the method 'awq', which is not known. Known: compressed-tensors, int8_per_channel"),
+        (
+            {"quantization": "awq"},
+            "by the method 'awq', which is not known. Known: compressed-tensors, int8_per_channel",
+        ),
         ({"skip_tokenizer_init": True, "chat_template": "{{x}}"}, "contradict each other"),
         ({"compilation_config": {"cudagraph_capture_size": [1]}}, "Did you mean: cudagraph_capture_sizes"),
         ({"compilation_config": {"cudagraph_capture_sizes": [0]}}, "a list of whole numbers >= 1"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vllm.errors import ConfigError
 from vllm.model_executor.layers.compressed_tensors_config import CompressedTensorsSettings
-from vllm.model_executor.layers.int8_linear import QuantisedLinear, refuse_experts
+from vllm.model_executor.layers.int8_linear import QuantisedLinear
 from vllm.model_executor.layers.quantization import LinearMethod, QuantizationConfig
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ class CompressedTensorsConfig(QuantizationConfig):
         return cls(CompressedTensorsSettings.read(settings))
 
     def check(self, model_config: ModelConfig) -> None:
-        refuse_experts(model_config, "compressed-tensors")
         has_a_head = not model_config.hf_config.get("tie_word_embeddings", False)
         if has_a_head and self.settings.scheme(["lm_head"]) is not None:
             raise ConfigError(

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vllm.errors import ConfigError
 from vllm.model_executor.layers.quantization import LinearMethod, PartsLoader, QuantizationConfig, UnquantizedLinear
 from vllm.model_executor.layers.weights import Share
 from vllm.model_executor.ops.quantised_linear import LARGEST_INT8
 
 if TYPE_CHECKING:
-    from vllm.config.model import ModelConfig
     from vllm.model_executor.context import ModelContext
     from vllm.model_executor.layers.linear import LinearLayer
 
-__all__ = ["Int8WeightOnlyConfig", "Int8WeightOnlyLinear", "QuantisedLinear", "refuse_experts"]
+__all__ = ["Int8WeightOnlyConfig", "Int8WeightOnlyLinear", "QuantisedLinear"]
 
 
 class QuantisedLinear(LinearMethod):
@@ -69,22 +67,8 @@ class Int8WeightOnlyConfig(QuantizationConfig):
         del settings
         return cls()
 
-    def check(self, model_config: ModelConfig) -> None:
-        refuse_experts(model_config, "int8_per_channel_weight_only")
-
     def linear_method(self, ctx: ModelContext, layer_name: str) -> LinearMethod | None:
         return Int8WeightOnlyLinear(ctx)
-
-
-def refuse_experts(model_config: ModelConfig, method: str) -> None:
-    """Raise ConfigError if the model has experts, which are no linear layers and which no method quantises yet."""
-    for key in ("num_experts", "num_local_experts", "n_routed_experts"):
-        if (model_config.hf_config.get(key) or 0) > 1:
-            raise ConfigError(
-                f"The model has {key} {model_config.hf_config[key]}, and is to be quantised by {method}; "
-                "this release has no quantised experts.",
-                remedy="use a checkpoint in 16 or 32 bits",
-            )
 
 
 def _lay_out(op: Any, layer: LinearLayer, weight_OI: torch.Tensor, scale_O: torch.Tensor) -> None:

@@ -78,7 +78,6 @@ def _typed_answers(platform: Platform) -> dict[Callable[[], Any], tuple[type, ..
         platform.get_communicator_cls: (str,),
         platform.get_captured_forward_cls: (str, nothing),
         platform.supported_quantization: (tuple, nothing),
-        platform.supported_quantization: (tuple, nothing),
         platform.peak_memory_bytes: (int, nothing),
         platform.reset_peak_memory: (nothing,),
         platform.synchronize: (nothing,),
@@ -182,7 +181,6 @@ def what_it_declines_is_refused(bench: Bench) -> None:
         Feature.GRAPH_CAPTURE: {"cudagraph_capture_sizes": (1, 2)},
         Feature.ASYNC_SCHEDULING: {"async_scheduling": True},
         Feature.SLEEP_MODE: {"enable_sleep_mode": True},
-        Feature.QUANTIZATION: {"quantization": "int8_per_channel_weight_only"},
         Feature.QUANTIZATION: {"quantization": "int8_per_channel_weight_only"},
     }
     declared = bench.platform.capabilities()
