@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from core.tests.mutants import attention_mutants, op_mutants, system_mutants
+from core.tests.mutants import attention_mutants, op_mutants, platform_mutants, shape_mutants, system_mutants
 from core.tests.mutants.mutant import PARTS, Mutant, path_of
 from vllm.distributed.device_communicators.base_communicator import CommunicatorBase
 from vllm.platforms import Platform
@@ -23,7 +23,7 @@ __all__ = ["MUTANTS", "caught_by", "is_broken", "run"]
 
 MUTANTS: tuple[type[Mutant], ...] = tuple(
     value
-    for module in (attention_mutants, op_mutants, system_mutants)
+    for module in (attention_mutants, op_mutants, platform_mutants, shape_mutants, system_mutants)
     for value in vars(module).values()
     if isinstance(value, type) and issubclass(value, Mutant) and value.__module__ == module.__name__
 )

@@ -114,8 +114,12 @@ class InputBuilder:
         constraints: SchedulingConstraints,
         device: torch.device,
         captured_sizes: tuple[int, ...] = (),
+        *,
+        pins_memory: bool = False,
     ) -> None:
+        """`pins_memory`: copies to the device go by way of pinned memory, and nothing waits for them."""
         self._batch = batch
+        self._pins_memory = pins_memory
         self._constraints = constraints
         self._captured_sizes = captured_sizes
         self._device = device
@@ -228,8 +232,9 @@ class InputBuilder:
         self.last_token_S.index_copy_(0, self.to_device(slots_M).long(), tokens_M)
 
     def to_device(self, array: np.ndarray) -> torch.Tensor:
-        """A tensor of the array; on the host itself it shares the array's memory."""
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+        """A tensor of the array; on the host itself it shares the array's memory. Pinned memory is kept by torch until it was read."""
+        host = torch.from_numpy(np.ascontiguousarray(array))
+        return host.pin_memory().to(self._device, non_blocking=True) if self._pins_memory else host.to(self._device)
 
 
 def _padded(rows: StepRows, values_T: np.ndarray, num_padded: int) -> np.ndarray:

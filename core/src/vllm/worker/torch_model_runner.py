@@ -96,7 +96,8 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
         self._kv_cache_config = kv_cache_config
         self.restore_kv_cache()
         self.batch = PersistentBatch(num_slots, model.max_model_len, kv_cache_config.block_size)
-        self.builder = InputBuilder(self.batch, self.constraints, self.device, self._captured_sizes)
+        pins = self.platform.is_pin_memory_available()
+        self.builder = InputBuilder(self.batch, self.constraints, self.device, self._captured_sizes, pins_memory=pins)
         self.sampling = SamplingSlots(
             num_slots, model.vocab_size, self.device, self._custom_processors(), self.batch.outputs_of
         )

@@ -202,7 +202,7 @@ def constraints_are_consistent(bench: Bench) -> None:
     config = bench.workplace.config()
     limits = bench.platform.scheduling_constraints(config)
     bench.holds(isinstance(limits, SchedulingConstraints), f"scheduling_constraints() gave {limits!r}")
-    for name in ("decode_batch_buckets", "token_buckets"):
+    for name in ("decode_batch_buckets", "token_buckets", "context_buckets"):
         buckets = getattr(limits, name)
         growing = isinstance(buckets, tuple) and list(buckets) == sorted(set(buckets)) and all(b >= 1 for b in buckets)
         bench.holds(growing, f"{name} is {buckets!r}, expected a tuple of growing whole numbers >= 1")
@@ -211,6 +211,7 @@ def constraints_are_consistent(bench: Bench) -> None:
         bench.holds(value is None or value >= 1, f"{name} is {value!r}, expected at least 1")
     bench.holds(limits.padding_side in ("left", "right"), f"padding_side is {limits.padding_side!r}")
     _check_block_sizes(bench, limits)
+    _check_contexts(bench, limits, config.cache_config.block_size, config.model_config.max_model_len)
     chunk, buckets = limits.prefill_chunk_tokens, limits.token_buckets
     bench.holds(
         not chunk or not buckets or chunk <= buckets[-1], f"a chunk of {chunk} tokens fits no bucket of {buckets}"
@@ -223,8 +224,20 @@ _POSITIVE = (
     "max_concurrent_prefills",
     "prefill_chunk_tokens",
     "max_batch_context_tokens",
+    "decode_step_cost_tokens",
     "max_model_len",
 )
+
+
+def _check_contexts(bench: Bench, limits: SchedulingConstraints, block_size: int, max_model_len: int) -> None:
+    buckets = limits.context_buckets
+    broken = [bucket for bucket in buckets if bucket % block_size]
+    bench.holds(not broken, f"context_buckets {broken} are no multiples of the block size {block_size}")
+    holds = not buckets or buckets[-1] >= max_model_len
+    bench.holds(holds, f"context_buckets ends at {buckets[-1:]}, but contexts grow to {max_model_len} tokens")
+    budget = limits.max_batch_context_tokens
+    one_fits = budget is None or not buckets or limits.bucket_rows(1) * buckets[-1] <= budget
+    bench.holds(one_fits, f"one row of the longest context, {buckets[-1:]}, is past max_batch_context_tokens {budget}")
 
 
 def _check_block_sizes(bench: Bench, limits: SchedulingConstraints) -> None:
@@ -266,6 +279,19 @@ def _watched(cls: type[Platform]) -> Any:
             return answer
 
     return Watched
+
+
+@law(per_dtype=False)
+def other_errors_are_not_the_devices(bench: Bench) -> None:
+    """device_fault leaves errors of ordinary code, and memory that ran out, to the core: only errors of the device get other words."""
+    others = (
+        ValueError("expected 4 heads, got 3"),
+        RuntimeError("The size of tensor a (3) must match the size of tensor b (4) at non-singleton dimension 0"),
+        IndexError("index 5 is out of bounds for dimension 0 with size 5"),
+        torch.OutOfMemoryError("Tried to allocate 20.00 GiB"),
+    )
+    for error in others:
+        bench.equal(f"device_fault({error!r})", bench.platform.device_fault(error), None)
 
 
 # -- the classes
