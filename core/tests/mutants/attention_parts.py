@@ -246,3 +246,24 @@ class OneBlockMore(PagedTorchAttention):
 
 class NoFloat32(PagedTorchAttention):
     supported_dtypes = ("bfloat16", "float16")  # type: ignore[assignment]
+
+
+# -- fixed shapes, padded on the left
+
+
+class ReadsPastThePadding(Misreading):
+    """Sound: turns a batch padded on the left into one that begins in column 0."""
+
+    extra = 0
+
+    def batch(self, batch: AttentionBatch) -> AttentionBatch:
+        if batch.left_padding_N is None:
+            return batch
+        columns = batch.block_table_NB.shape[1]
+        column_NB = np.arange(columns) + np.where(batch.left_padding_N, batch.left_padding_N + self.extra, 0)[:, None]
+        table_NB = np.take_along_axis(batch.block_table_NB, np.minimum(column_NB, columns - 1), axis=1)
+        return replace(batch, block_table_NB=table_NB, left_padding_N=None)
+
+
+class PadsOneColumnTooMuch(ReadsPastThePadding):
+    extra = 1

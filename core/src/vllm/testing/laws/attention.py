@@ -11,6 +11,7 @@ from vllm.attention.backends.abstract import AttentionSpec
 from vllm.platforms.capabilities import Feature
 from vllm.testing.bench import Bench
 from vllm.testing.law import law
+from vllm.testing.left_padded_story import LeftPaddedStory
 from vllm.testing.paged_story import Story, StoryStep
 
 SCALE = 0.2
@@ -182,6 +183,24 @@ def many_rows(bench: Bench) -> None:
     rows = story.prefill(*(1 + (7 * i) % longest for i in range(40)))
     story.decode(rows)
     story.decode(rows[::2])
+
+
+@law()
+def left_padding(bench: Bench) -> None:
+    """Where the platform asks for padding on the left: rows that end in the same column, behind columns of the null block, equal dense."""
+    config = bench.workplace.config(dtype=bench.dtype_name)
+    constraints = bench.platform.scheduling_constraints(config)
+    if constraints.padding_side != "left":
+        return  # the batch builder never makes such a step
+    block, spec = config.cache_config.block_size, _spec(bench)
+    chunk = min(constraints.prefill_chunk_tokens or 2 * block, 2 * block)
+    rows = min(3, *constraints.decode_batch_buckets[-1:], 3)
+    story = LeftPaddedStory(bench, spec, constraints, block, rows)
+    for slot, length in enumerate((block + 3, 2, 3 * block + 2)[:rows]):
+        while (left := length - story.length(slot)) > 0:
+            story.step((slot, min(chunk, left)))
+    for count in range(1, rows + 1):
+        story.step(*((slot, 1) for slot in range(count)))
 
 
 @law(quick=False)
