@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ def compare(before: Sequence[Item], after: Sequence[Item]) -> list[Change]:
     return [
         *(_removal(item, come, new) for item in gone),
         *(change for item in before if item.path in new for change in _changes(item, new[item.path], old, new)),
+        *_reordered(old, new),
         *(_addition(item, old) for item in come),
     ]
 
@@ -71,6 +73,8 @@ def _addition(item: Item, old: Mapping[str, Item]) -> Change:
     owner = old.get(item.parent)
     if owner is not None and item.is_abstract:
         return Change(item=item, what="is a new mandatory method", is_breaking=True, is_new_duty=True)
+    if owner is not None and item.kind is Kind.FIELD and "NamedTuple" in _bases(owner):
+        return Change(item=item, what="is a new field of a tuple, which no longer unpacks as before", is_breaking=True)
     if owner is not None and _must_be_given(item, owner):
         return Change(item=item, what="is a new field without a default", is_breaking=True)
     return Change(item=item, what="is new", is_breaking=False)
@@ -78,7 +82,7 @@ def _addition(item: Item, old: Mapping[str, Item]) -> Change:
 
 def _must_be_given(item: Item, owner: Item) -> bool:
     """To the constructor of a message, or by a subclass of a contract."""
-    declared = "@dataclass" in owner.text or "NamedTuple" in _bases(owner) or item.text.startswith(": ClassVar[")
+    declared = "@dataclass" in owner.text or item.text.startswith(": ClassVar[")
     return item.kind is Kind.FIELD and declared and " = " not in item.text
 
 
@@ -86,7 +90,7 @@ def _changes(before: Item, after: Item, old: Mapping[str, Item], new: Mapping[st
     if before == after or _definition(before, old).line == _definition(after, new).line:
         return  # the same, perhaps defined elsewhere now and still found here
     duty = after.is_abstract and not before.is_abstract
-    for found in _differences(before, after, old):
+    for found in _differences(before, after, old, new):
         yield Change(item=after, what=found.what, is_breaking=found.is_breaking, is_new_duty=duty)
 
 
@@ -95,7 +99,7 @@ def _definition(item: Item, items: Mapping[str, Item]) -> Item:
     return items.get(item.text.removeprefix(" = "), item) if item.kind is Kind.EXPORT else item
 
 
-def _differences(before: Item, after: Item, old: Mapping[str, Item]) -> Iterator[Difference]:
+def _differences(before: Item, after: Item, old: Mapping[str, Item], new: Mapping[str, Item]) -> Iterator[Difference]:
     if before.kind is not after.kind:
         what = f"was a {before.kind.value} and is a {after.kind.value} now"
         yield Difference(what=what, is_breaking=True)
@@ -105,7 +109,7 @@ def _differences(before: Item, after: Item, old: Mapping[str, Item]) -> Iterator
         overridable = _is_overridable(after, old)
         yield from signature_differences(before.text, after.text, is_overridable=overridable)
     elif before.kind is Kind.CLASS:
-        yield from _class_differences(before, after)
+        yield from _class_differences(before, after, new)
     elif before.text != after.text:
         yield from _value_differences(before, after)
 
@@ -121,15 +125,52 @@ def _mark_differences(before: Item, after: Item) -> Iterator[Difference]:
             yield Difference(what=what, is_breaking=True)
 
 
-def _class_differences(before: Item, after: Item) -> Iterator[Difference]:
+def _class_differences(before: Item, after: Item, new: Mapping[str, Item]) -> Iterator[Difference]:
     lost = [base for base in _bases(before) if base not in _bases(after)]
     gained = [base for base in _bases(after) if base not in _bases(before)]
     if lost or gained:
         what = f"its bases ({', '.join(_bases(before))}) became ({', '.join(_bases(after))})"
         yield Difference(what=what, is_breaking=bool(lost))
+    for base in gained:
+        if duty := _duty_of(base, after, new):
+            yield Difference(what=f"its new base {base} {duty}", is_breaking=True)
     old, new = (item.text.partition(" @")[2] for item in (before, after))
     if old != new:
         yield Difference(what=f"its decorators `{old}` became `{new}`", is_breaking=True)
+
+
+def _duty_of(base: str, heir: Item, new: Mapping[str, Item]) -> str | None:
+    """What a base class may ask of the heir's subclasses that they do not know of; None where nothing."""
+    name = base.partition("[")[0].rpartition(".")[2]
+    if name in ("ABC", "Generic") or name in vars(builtins):
+        return None
+    homes = [item for item in new.values() if item.kind is Kind.CLASS and item.name == name]
+    if not homes:
+        return "is outside the interface: nobody sees what it asks"
+    own = {item.name for item in new.values() if item.parent == heir.path}
+    asked = [item.name for item in new.values() if item.parent == homes[0].path and item.is_abstract]
+    missing = [each for each in asked if each not in own]
+    return f"makes {', '.join(missing)} mandatory" if missing else None
+
+
+def _reordered(old: Mapping[str, Item], new: Mapping[str, Item]) -> Iterator[Change]:
+    """Fields that are given or unpacked by their places, in other places."""
+    for path, owner in new.items():
+        if path not in old or not _has_places(owner):
+            continue
+        before, after = (
+            [item.name for item in items.values() if item.parent == path and item.kind is Kind.FIELD]
+            for items in (old, new)
+        )
+        if [name for name in before if name in after] != [name for name in after if name in before]:
+            what = f"the order of its fields ({', '.join(before)}) became ({', '.join(after)})"
+            yield Change(item=owner, what=what, is_breaking=True)
+
+
+def _has_places(owner: Item) -> bool:
+    """Whether the class is a tuple, or a message whose fields can be given by position."""
+    is_message = "@dataclass" in owner.text and "kw_only=True" not in owner.text
+    return owner.kind is Kind.CLASS and (is_message or "NamedTuple" in _bases(owner))
 
 
 def _value_differences(before: Item, after: Item) -> Iterator[Difference]:

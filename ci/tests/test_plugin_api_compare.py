@@ -14,10 +14,20 @@ class Contract(abc.ABC)
     final def entry(rows: int, deep: bool = False) -> str
     def may(rows: int = 0, *, wide: bool = True) -> str
     property size -> int
-class Message(Base) @dataclass(frozen=True)
+class Message(Base) @dataclass(frozen=True, kw_only=True)
     field rows: int
+    field deep: bool
+class Point @dataclass(frozen=True)
+    field x: int
+    field y: int
 class Pair(NamedTuple)
     field left: int
+    field right: int
+class Helper
+    def help() -> None
+class Other
+    def mine() -> None
+class Trouble(Exception)
 class Heir(Contract)
     def own() -> None
 class Answer(Enum)
@@ -61,7 +71,24 @@ BREAKING = [
     ),
     ("    field limit", "    field label: ClassVar[str]\n    field limit", "label: is a new field without a default"),
     ("    field rows: int\n", "    field rows: int\n    field more: str\n", "more: is a new field without a default"),
-    ("    field left: int\n", "    field left: int\n    field right: int\n", "right: is a new field without a default"),
+    ("    field left: int\n", "    field left: int\n    field more: int\n", "more: is a new field of a tuple"),
+    ("    field left: int\n", "    field left: int\n    field more: int = 0\n", "more: is a new field of a tuple"),
+    (
+        "    field left: int\n    field right: int\n",
+        "    field right: int\n    field left: int\n",
+        "m.Pair: the order of its fields (left, right) became (right, left)",
+    ),
+    (
+        "    field x: int\n    field y: int\n",
+        "    field y: int\n    field x: int\n",
+        "m.Point: the order of its fields (x, y) became (y, x)",
+    ),
+    (
+        "Heir(Contract)",
+        "Heir(Contract, Mixin)",
+        "its new base Mixin is outside the interface: nobody sees what it asks",
+    ),
+    ("class Other\n", "class Other(Contract)\n", "its new base Contract makes must mandatory"),
     ("    property size", "    abstract property size", "m.Contract.size: is mandatory now"),
     (
         "    property size",
@@ -73,7 +100,7 @@ BREAKING = [
     ("size -> int", "size -> float", "its type `int` became `float`"),
     ("property size", "def size()", "was a property and is a def now"),
     ("Message(Base)", "Message", "its bases (Base) became ()"),
-    ("frozen=True", "frozen=True, slots=True", "its decorators `dataclass(frozen=True)` became"),
+    ("kw_only=True", "kw_only=True, slots=True", "its decorators `dataclass(frozen=True, kw_only=True)` became"),
     ("YES = 'yes'", "YES = 'y'", "its value `'yes'` became `'y'`"),
 ]
 
@@ -86,7 +113,9 @@ ADDITIVE = [
     ("deep: bool = False) -> str", "deep: bool = False, n: int = 0) -> str", "a new optional parameter `n: int = 0`"),
     ("    abstract def must", "    def must", "m.Contract.must: is no longer mandatory"),
     ("    final def entry", "    def entry", "m.Contract.entry: is no longer final"),
-    ("Heir(Contract)", "Heir(Contract, Mixin)", "its bases (Contract) became (Contract, Mixin)"),
+    ("Heir(Contract)", "Heir(Contract, Generic[T])", "its bases (Contract) became (Contract, Generic[T])"),
+    ("Trouble(Exception)", "Trouble(Exception, ValueError)", "its bases (Exception) became (Exception, ValueError)"),
+    ("Heir(Contract)", "Heir(Contract, Helper)", "its bases (Contract) became (Contract, Helper)"),
     ("field rows: int\n", "field rows: int = 0\n", "its value `none` became `0`"),
 ]
 
@@ -99,6 +128,11 @@ def test_breaking(old: str, new: str, what: str) -> None:
 @pytest.mark.parametrize("old, new, what", ADDITIVE)
 def test_additive(old: str, new: str, what: str) -> None:
     assert what in only(old, new, is_breaking=False)
+
+
+def test_fields_that_are_given_by_name_have_no_order() -> None:
+    rows, deep = "    field rows: int\n", "    field deep: bool\n"
+    assert changes(rows + deep, deep + rows) == []
 
 
 def test_a_new_class_is_told_once_and_its_duties_concern_nobody_yet() -> None:
