@@ -181,7 +181,7 @@ class OneScaleForAll(Mutant):
 class ForgetsToRenormalise(Mutant):
     """Shares of the chosen experts never sum to one."""
 
-    caught_by = ("ops.fused_moe",)
+    caught_by = ("ops.fused_moe", "generation.experts_equal_dense")
     op = ("fused_moe", "moe_parts.ForgetsToRenormalise")
 
 
@@ -195,7 +195,7 @@ class AlwaysRenormalises(Mutant):
 class SwapsExperts(Mutant):
     """The last two experts' second matrices are swapped."""
 
-    caught_by = ("ops.fused_moe",)
+    caught_by = ("ops.fused_moe", "generation.experts_equal_dense")
     op = ("fused_moe", "moe_parts.SwapsExperts")
 
 

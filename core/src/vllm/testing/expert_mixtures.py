@@ -5,7 +5,7 @@ Legend: T tokens, E experts, H hidden size, I intermediate size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,10 +56,9 @@ def expert_weights(num_experts: int) -> tuple[torch.Tensor, torch.Tensor]:
     return gate_up_E2IH, torch.randn(num_experts, HIDDEN, INNER, generator=generator) * INNER**-0.5
 
 
-def shard(
-    gate_up_E2IH: torch.Tensor, down_EHI: torch.Tensor, rank: int, ranks: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The part of every expert that one of several ranks holds."""
+def shard(weights: Sequence[torch.Tensor], rank: int, ranks: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The part of every expert that one of several ranks holds; `weights` as `expert_weights` gives them."""
+    gate_up_E2IH, down_EHI = weights
     gate_EIH, up_EIH = (half.chunk(ranks, dim=1)[rank] for half in gate_up_E2IH.chunk(2, dim=1))
     return torch.cat((gate_EIH, up_EIH), dim=1), down_EHI.chunk(ranks, dim=2)[rank].contiguous()
 

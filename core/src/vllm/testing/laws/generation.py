@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from contextlib import AbstractContextManager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from vllm.platforms.capabilities import Feature
@@ -11,6 +13,7 @@ from vllm.testing.bench import Bench
 from vllm.testing.bounded_executor import BOUNDED
 from vllm.testing.comparing_runs import follows_reference, same_answers
 from vllm.testing.engines import Answer, Engine, Question, open_engine
+from vllm.testing.expert_model import write_expert_model
 from vllm.testing.forced_token import ForcedToken
 from vllm.testing.law import law
 from vllm.testing.texts import counting, prose
@@ -139,6 +142,16 @@ def two_ranks_equal_one(bench: Bench) -> None:
     """Two devices that share every layer give what one gives."""
     with _engine(bench, tensor_parallel_size=2, distributed_executor_backend=BOUNDED) as engine:
         same_answers(bench, engine.ask(*_questions(bench)), _alone(bench))
+
+
+@law(Feature.MIXTURE_OF_EXPERTS)
+def experts_equal_dense(bench: Bench) -> None:
+    """A mixture whose experts are all the embedded MLP, each in an order of its own, answers like the embedded model."""
+    with TemporaryDirectory() as folder:
+        write_expert_model(Path(folder))
+        with _engine(bench, model=folder, enforce_eager=False) as engine:
+            answers = engine.ask(*_questions(bench)[3:9])
+    follows_reference(bench, answers)
 
 
 @law(Feature.STRUCTURED_OUTPUT)

@@ -219,7 +219,7 @@ def fused_moe(bench: Bench) -> None:
         oracle = _oracle("fused_moe", mixture.routing, activation_op=mixture.activation_op)
         expected_TH = oracle.forward_native(_wide(x_TH), _wide(scores_TE), *rounded)
         for ranks in (1, 2):
-            shards = [shard(*rounded, rank, ranks) for rank in range(ranks)]
+            shards = [shard(rounded, rank, ranks) for rank in range(ranks)]
             found_TH = sum(_mixed(bench, mixture, x_TH, scores_TE, *weights) for weights in shards)
             _compare(bench, f"{mixture.what}, {ranks} shard{'s' * (ranks > 1)}", found_TH, expected_TH)
         unchanged = torch.equal(x_TH, before[0]) and torch.equal(scores_TE, before[1])
