@@ -136,7 +136,7 @@ class SixteenBitSums(Mutant):
 class OneStepForAll(Mutant):
     """Activations are quantised with one step for the whole batch."""
 
-    caught_by = ("ops.w8a8_int8_linear",)
+    caught_by = ("ops.w8a8_int8_linear", "generation.quantised_within_stated_error")
     op = ("w8a8_int8_linear", "quantised_parts.OneStepForAll")
 
 
@@ -150,7 +150,7 @@ class RoundsDown(Mutant):
 class FirstPartsScales(Mutant):
     """The second half of the outputs, another matrix of a fused layer, gets the scales of the first."""
 
-    caught_by = ("ops.w8a8_int8_linear",)
+    caught_by = ("ops.w8a8_int8_linear", "generation.quantised_within_stated_error")
     op = ("w8a8_int8_linear", "quantised_parts.FirstPartsScales")
 
 

@@ -28,6 +28,8 @@ class Bench:
     workplace: Workplace
     dtype_name: str
     """For laws that hold once for all dtypes: the platform's best one that the kit knows."""
+    limits: Tolerance | None = None
+    """Instead of the dtype's, where a law says so."""
     quick: bool = False
     measurements: list[Measurement] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -51,8 +53,8 @@ class Bench:
 
     @property
     def tolerance(self) -> Tolerance:
-        """The limits of that dtype."""
-        return TOLERANCES[self.dtype_name]
+        """The limits in force: that dtype's, unless the law has others."""
+        return self.limits or TOLERANCES[self.dtype_name]
 
     # -- comparisons ------------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vllm.testing.reference_model import embedded_model
+from vllm.testing.reference_model import ReferenceModel, embedded_model
 
 if TYPE_CHECKING:
     from vllm.testing.bench import Bench
@@ -35,9 +35,13 @@ def same_answers(bench: Bench, found: Sequence[Answer], expected: Sequence[Answe
         _same_way(bench, what, mine, theirs)
 
 
-def follows_reference(bench: Bench, answers: Sequence[Answer]) -> None:
-    """Raise LawBroken unless every log-probability is dense fp32's for the same tokens, and every greedy token its best or close to it."""
-    model = embedded_model(bench.dtype_name)
+def follows_reference(bench: Bench, answers: Sequence[Answer], model: ReferenceModel | None = None) -> None:
+    """Raise LawBroken unless every log-probability is dense fp32's for the same tokens, and every greedy token its best or close to it.
+
+    Args:
+        model: instead of the embedded one.
+    """
+    model = model or embedded_model(bench.dtype_name)
     for number, answer in enumerate(answers):
         prompt, what = answer.question.prompt, _name(number, answer)
         expected_TV = model.log_probs([*prompt, *answer.tokens])

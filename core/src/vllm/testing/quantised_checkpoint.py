@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from vllm.testing.reference_model import TINY
 
-__all__ = ["write_w8a8"]
+__all__ = ["w8a8_folder", "write_w8a8"]
 
 _LARGEST = 127
 _INT8 = {"num_bits": 8, "type": "int", "symmetric": True}
 
 
-def write_w8a8(folder: Path) -> Path:
-    """Copy the embedded model into the empty `folder`, its linear layers as int8 with one scale per output; gives the folder."""
+@contextmanager
+def w8a8_folder() -> Iterator[Path]:
+    """The checkpoint in a folder of its own, for as long as the context lasts."""
+    with TemporaryDirectory() as folder:
+        write_w8a8(Path(folder))
+        yield Path(folder)
+
+
+def write_w8a8(folder: Path) -> None:
+    """Copy the embedded model into `folder`, its linear layers as int8 with one scale per output."""
     shutil.copytree(TINY, folder, dirs_exist_ok=True)
     tensors: dict[str, torch.Tensor] = {}
     for name, tensor in load_file(TINY / "model.safetensors").items():
@@ -29,7 +40,6 @@ def write_w8a8(folder: Path) -> Path:
     save_file(tensors, folder / "model.safetensors")
     config = json.loads((TINY / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "quantization_config": _settings()}, indent=2))
-    return folder
 
 
 def _quantised(weight_OI: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,7 +2,7 @@
 
 It shares nothing with the engine: no paged cache, no fused layers, no named ops. One text in, log-probabilities of every position out.
 
-Legend: T tokens, X hidden size, H query heads, K key/value heads, D head size, F frequencies, V vocabulary.
+Legend: T tokens, X hidden size, I inputs of a linear layer, H query heads, K key/value heads, D head size, F frequencies, V vocabulary.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn.functional import silu
 
 import vllm
 
-__all__ = ["ReferenceModel", "embedded_model"]
+__all__ = ["QuantisedReference", "ReferenceModel", "embedded_model"]
 
 TINY = Path(vllm.__file__).parent / "assets" / "tiny"
 
@@ -35,8 +35,10 @@ class ReferenceModel:
 
     def __init__(self, folder: Path, dtype: torch.dtype) -> None:
         self._config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-        weights = load_file(folder / "model.safetensors")
-        self._weights = {name: weight.to(dtype).float() for name, weight in weights.items()}
+        tensors = load_file(folder / "model.safetensors")
+        self._weights = {
+            name: tensor.to(dtype).float() for name, tensor in tensors.items() if tensor.is_floating_point()
+        }
 
     @torch.inference_mode()
     def log_probs(self, ids: Sequence[int]) -> torch.Tensor:
@@ -54,14 +56,17 @@ class ReferenceModel:
         return x_TX / (mean_square_T1 + self._config["rms_norm_eps"]).sqrt() * self._weights[f"{name}.weight"]
 
     def _mlp(self, name: str, x_TX: torch.Tensor) -> torch.Tensor:
-        gate, up, down = (self._weights[f"{name}.mlp.{part}_proj.weight"] for part in ("gate", "up", "down"))
-        return (silu(x_TX @ gate.T) * (x_TX @ up.T)) @ down.T
+        gated_TI = silu(self._times(x_TX, f"{name}.mlp.gate_proj")) * self._times(x_TX, f"{name}.mlp.up_proj")
+        return self._times(gated_TI, f"{name}.mlp.down_proj")
+
+    def _times(self, x_TI: torch.Tensor, name: str) -> torch.Tensor:
+        """A linear layer."""
+        return x_TI @ self._weights[f"{name}.weight"].T
 
     def _attention(self, name: str, x_TX: torch.Tensor) -> torch.Tensor:
         head_size = self._config["head_dim"]
         q_THD, k_TKD, v_TKD = (
-            (x_TX @ self._weights[f"{name}.self_attn.{part}_proj.weight"].T).unflatten(-1, (-1, head_size))
-            for part in "qkv"
+            self._times(x_TX, f"{name}.self_attn.{part}_proj").unflatten(-1, (-1, head_size)) for part in "qkv"
         )
         q_THD, k_TKD = self._rotate(q_THD), self._rotate(k_TKD)
         heads_per_kv = q_THD.shape[1] // k_TKD.shape[1]
@@ -70,7 +75,7 @@ class ReferenceModel:
         later_TT = torch.ones(len(x_TX), len(x_TX), dtype=torch.bool).triu(1)
         weights_HTT = scores_HTT.masked_fill(later_TT, float("-inf")).softmax(-1)
         mixed_THD = torch.einsum("hqk,khd->qhd", weights_HTT, v_THD)
-        return mixed_THD.flatten(1) @ self._weights[f"{name}.self_attn.o_proj.weight"].T
+        return self._times(mixed_THD.flatten(1), f"{name}.self_attn.o_proj")
 
     def _rotate(self, x_THD: torch.Tensor) -> torch.Tensor:
         tokens, size = x_THD.shape[0], x_THD.shape[-1]
@@ -80,3 +85,18 @@ class ReferenceModel:
         first, second = x_THD.chunk(2, dim=-1)
         cos, sin = angle_T1F.cos(), angle_T1F.sin()
         return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+class QuantisedReference(ReferenceModel):
+    """A W8A8 checkpoint: weights are whole numbers times their scales, and what a linear layer gets is rounded token by token."""
+
+    def __init__(self, folder: Path, dtype: torch.dtype) -> None:
+        super().__init__(folder, dtype)
+        tensors = load_file(folder / "model.safetensors")
+        for name, tensor in tensors.items():
+            if tensor.dtype is torch.int8:
+                self._weights[name] = tensor.float() * tensors[f"{name}_scale"].float()
+
+    def _times(self, x_TI: torch.Tensor, name: str) -> torch.Tensor:
+        step_T1 = x_TI.abs().amax(-1, keepdim=True) / 127
+        return super()._times((x_TI / step_T1).round() * step_T1, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +17,8 @@ from vllm.testing.engines import Answer, Engine, Question, open_engine
 from vllm.testing.expert_model import write_expert_model
 from vllm.testing.forced_token import ForcedToken
 from vllm.testing.law import law
+from vllm.testing.quantised_checkpoint import w8a8_folder
+from vllm.testing.reference_model import QuantisedReference
 from vllm.testing.texts import counting, prose
 
 MAX_MODEL_LEN = 512
@@ -180,6 +183,16 @@ def custom_processors_are_applied(bench: Bench) -> None:
     for number, answer in enumerate(answers[:3]):
         bench.equal(f"tokens of request {number}", set(answer.tokens), {forced})
     same_answers(bench, answers[3:], _alone(bench))
+
+
+@law(Feature.QUANTIZATION)
+def quantised_within_stated_error(bench: Bench) -> None:
+    """The embedded model as a W8A8 checkpoint gives what a dense one with the same weights and roundings gives, but for single steps."""
+    with w8a8_folder() as folder:
+        with _engine(bench, model=str(folder)) as engine:
+            answers = engine.ask(*_questions(bench)[4:9])
+        reference = QuantisedReference(folder, bench.dtype)
+    follows_reference(replace(bench, limits=bench.tolerance.quantised), answers, reference)
 
 
 @law(Feature.SLEEP_MODE)
