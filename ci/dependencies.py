@@ -15,7 +15,12 @@ from ci.packages import PACKAGES, Package
 
 __all__ = ["declared", "imported", "undeclared"]
 
-_DISTRIBUTIONS = {"yaml": "pyyaml", "prometheus_client": "prometheus-client", "typing_extensions": "typing-extensions"}
+_DISTRIBUTIONS = {
+    "yaml": "pyyaml",
+    "prometheus_client": "prometheus-client",
+    "typing_extensions": "typing-extensions",
+    "torch_npu": "torch-npu",
+}
 
 
 def imported(source: str) -> Iterator[str]:
