@@ -97,6 +97,12 @@ def test_a_platform_whose_doctor_raises_is_wrong(site: PluginSite) -> None:
     assert examined(site, status=1)["troubles"] == ["chip: its doctor() raised OSError: driver gone"]
 
 
+def test_a_platform_whose_doctor_hangs_is_wrong_and_holds_nobody_up(site: PluginSite) -> None:
+    add_doctor(site, "__import__('threading').Event().wait()")
+    (said,) = examined(site, status=1, VLLM_PLUGIN_PROBE_TIMEOUT_S="0.2")["troubles"]
+    assert said.startswith("chip: its doctor() raised TimeoutError: it has not answered within 0.2 s")
+
+
 def add_doctor(site: PluginSite, body: str) -> None:
     site.add_platform("chip")
     module = site.folder / "platform_chip.py"

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tokenize
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from vllm.errors import VllmError
 
 FILES = {
     "pyproject.toml",
+    "setup.py",
     "README.md",
     "CHANGELOG.md",
     "LICENSE",
@@ -70,7 +72,7 @@ def test_every_file_is_there_and_no_placeholder_is_left(tmp_path: Path) -> None:
 
 def test_it_is_less_than_200_lines_of_code(package: Path) -> None:
     sources = [*package.rglob("src/*/*.py"), *package.rglob("tests/*.py")]
-    assert len(sources) == 7
+    assert len(sources) == 7, "and a setup.py that is no code of the plugin's"
     assert sum(len(code_lines(path.read_text())) for path in sources) <= MOST_CODE_LINES
 
 
@@ -103,6 +105,25 @@ def test_its_metadata_is_what_discovery_wants(installed: Path) -> None:
     metadata = (info / "METADATA").read_text()
     assert "\nVersion: 0.1.0.dev0\n" in metadata
     assert "\nRequires-Dist: vllm-core<0.2.dev0,>=0.1.dev0\n" in metadata
+
+
+def test_a_deleted_module_is_not_in_the_next_wheel(tmp_path: Path) -> None:
+    write_plugin("my_chip", tmp_path / "chip")
+    module = tmp_path / "chip" / "src" / "vllm_my_chip" / "soon_deleted.py"
+    module.write_text('"""Soon deleted."""\n')
+    assert "vllm_my_chip/soon_deleted.py" in wheel_files(tmp_path / "chip", tmp_path / "first")
+    module.unlink()
+    assert "vllm_my_chip/soon_deleted.py" not in wheel_files(tmp_path / "chip", tmp_path / "second")
+    assert not (tmp_path / "chip" / "build").exists()
+
+
+def wheel_files(package: Path, out: Path) -> list[str]:
+    """What pip puts into the package's wheel."""
+    offline = ("--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check")
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *offline, "--wheel-dir", out, package], check=True)
+    (wheel,) = out.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.namelist()
 
 
 def test_it_generates_what_cpu_ref_generates(installed: Path) -> None:

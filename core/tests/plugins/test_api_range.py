@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vllm.plugins.api_range import declared_range, range_refusal
+from vllm.plugins.api_range import canonical, declared_range, range_refusal
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,11 @@ from vllm.plugins.api_range import declared_range, range_refusal
 )
 def test_declared_range(lines: list[str], expected: str | None) -> None:
     assert declared_range(lines) == expected
+
+
+@pytest.mark.parametrize("name", ["Vllm_Core", "vllm--core", "VLLM_-core", "vllm._-core", "vllm-core"])
+def test_runs_of_marks_are_one(name: str) -> None:
+    assert canonical(name) == "vllm-core"
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,14 @@ def test_the_first_distribution_of_a_name_on_the_path_counts(site: PluginSite) -
     assert [(row[2], row[4]) for row in rows] == [("new:register", "2.0")]
 
 
+def test_distributions_without_a_name_do_not_hide_each_other(site: PluginSite) -> None:
+    for name in ("one", "two"):
+        info = site.add_distribution(name, entry_points=f"[vllm.platform_plugins]\n{name} = m:register\n")
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nVersion: 1.0\n")
+    rows = site.ask(LIST, setup=SETUP)
+    assert [(row[1], row[3]) for row in rows] == [(name, "a distribution without a name") for name in ("one", "two")]
+
+
 def test_unreadable_entry_points_are_reported_and_hide_nothing(site: PluginSite) -> None:
     site.add_distribution("broken", entry_points="[vllm.platform_plugins]\nthis is no entry point\n")
     site.add_plugin("chip", "")

@@ -6,6 +6,7 @@ Nothing heavy is imported, unless a platform's own `doctor` does.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -85,7 +86,25 @@ def _checkup(row: PluginRow, answer: Usable | Unusable | None) -> PluginCheckup:
 
 
 def _own_findings(platform_cls: type[Platform]) -> dict[str, str]:
-    return {key: str(value) for key, value in platform_cls().doctor().items()}
+    """In a thread of its own, so that a driver which hangs costs its time limit and not the command."""
+    answers: list[dict[str, str]] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            answers.append({key: str(value) for key, value in platform_cls().doctor().items()})
+        except Exception as error:  # noqa: BLE001 - carried to the asking thread, where it becomes a trouble
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name=f"doctor-{platform_cls.name}", daemon=True)
+    thread.start()
+    thread.join(envs.VLLM_PLUGIN_PROBE_TIMEOUT_S)
+    for error in errors:
+        raise error
+    if not answers:
+        limit = f"{envs.VLLM_PLUGIN_PROBE_TIMEOUT_S:g} s (VLLM_PLUGIN_PROBE_TIMEOUT_S)"
+        raise TimeoutError(f"it has not answered within {limit}")
+    return answers[0]
 
 
 def _visible_devices(platform_cls: type[Platform]) -> dict[str, str]:

@@ -6,6 +6,7 @@ Development versions count as what they are: they lie in a range whose bounds ad
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ CORE_DISTRIBUTION = "vllm-core"
 
 def canonical(name: str) -> str:
     """The one spelling of a distribution's name, as packaging canonicalises it: "Vllm_Core" is "vllm-core"."""
-    return name.lower().replace("_", "-").replace(".", "-")
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def core_version() -> str | None:

@@ -54,9 +54,15 @@ def installed_plugins() -> tuple[Plugin, ...]:
             _report_unreadable(distribution, error)
             continue
         if found:  # the first distribution of a name on sys.path shadows later ones, as for imports
-            plugins.setdefault(canonical(found[0].distribution), found)
+            plugins.setdefault(_key_of(distribution, found), found)
     everything = (plugin for of_one in plugins.values() for plugin in of_one)
     return tuple(sorted(everything, key=lambda plugin: (GROUPS.index(plugin.group), plugin.name, plugin.distribution)))
+
+
+def _key_of(distribution: Distribution, found: list[Plugin]) -> str:
+    """Its name; without one, what it holds, because a folder may stand on the path twice."""
+    name = distribution.metadata["Name"]
+    return canonical(name) if name else repr([(plugin.group, plugin.name, plugin.value) for plugin in found])
 
 
 def _entry_points_of(distribution: Distribution) -> list[EntryPoint]:

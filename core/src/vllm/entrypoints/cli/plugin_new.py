@@ -24,6 +24,7 @@ __all__ = ["add_parser", "check_name", "run", "write_plugin"]
 _TEMPLATES = Path(__file__).parents[2] / "assets" / "plugin_template"
 _FILES = {
     "pyproject.toml": "pyproject.toml",
+    "setup.py": "setup.py",
     "README.md": "README.md",
     "CHANGELOG.md": "CHANGELOG.md",
     "LICENSE": "LICENSE",
