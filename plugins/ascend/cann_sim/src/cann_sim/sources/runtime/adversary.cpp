@@ -3,7 +3,8 @@
 // Nothing runs before something forces it. Then the stream goes first whose next task is the youngest: that turns round
 // every pair of tasks that the program did not order. A consumer that did not wait for its producer runs before it; an
 // overwriter that did not wait for the reader runs before that one. Work that is older, and that nobody asked for, stays
-// undone. So a single missing wait shows in every run, whatever the seed.
+// undone. So a single missing wait shows in every run, whatever the seed. Only the update of a graph's task group is meant
+// to overtake what was asked for before it; it goes last, so that a replay that does not wait for it is stale.
 //
 // Only where two wrongs exclude each other is there a choice, and the seed makes it: the youngest next task belongs to a
 // stream nobody asked for, while the stream that is asked for has even younger work behind an old one.
@@ -18,7 +19,8 @@ bool can_run(const Stream& stream) {
     return !head.ready || failure_of(stream) || head.ready();
 }
 
-uint64_t oldest(const Stream& stream) { return stream.queue.front().sequence; }
+// Of the next task; an update counts as older than anything.
+uint64_t oldest(const Stream& stream) { return stream.queue.front().last ? 0 : stream.queue.front().sequence; }
 uint64_t youngest(const Stream& stream) { return stream.queue.back().sequence; }
 
 bool coin(Timeline& all) { return (all.choice() >> 32) % 2 == 0; }

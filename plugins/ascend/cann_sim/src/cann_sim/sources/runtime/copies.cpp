@@ -92,7 +92,7 @@ aclError copy_async(const Copy& copy, aclrtStream stream) {
 
 aclError check_fill(const std::string& function, void* target, size_t room, size_t bytes) {
     if (bytes > room) return report(ACL_ERROR_RT_PARAM_INVALID, function + " of more bytes than the target has");
-    if (!is_device_memory(target)) return ACL_SUCCESS;  // host memory may be filled, too
+    if (range_of(reinterpret_cast<uintptr_t>(target)) == AddressRange::outside) return ACL_SUCCESS;  // host memory may be filled, too
     const std::string problem = explain_bad_range(target, bytes);
     return problem.empty() ? ACL_SUCCESS : report(ACL_ERROR_RT_PARAM_INVALID, function + ": the target " + problem);
 }

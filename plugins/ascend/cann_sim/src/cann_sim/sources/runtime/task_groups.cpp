@@ -70,6 +70,7 @@ CANN_API aclError aclmdlRICaptureTaskUpdateEnd(aclrtStream handle) {
     // The update takes its turn on the updating stream: a replay that does not wait for it sees the old arguments.
     const auto tasks = std::make_shared<const std::vector<Task>>(std::move(update->tasks));
     Task task;
+    task.last = true;
     task.finish = [group = update->group, tasks](Stream&) { group->tasks = tasks; };
     push(lock, stream, std::move(task));
     return finish_synchronously(lock, stream);

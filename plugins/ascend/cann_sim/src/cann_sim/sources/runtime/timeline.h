@@ -33,6 +33,7 @@ struct Task {
     std::function<void()> run;            // outside the lock; skipped once the stream has failed
     std::function<bool()> ready;          // under the lock; without it the task is ready
     std::function<void(Stream&)> finish;  // under the lock, after run, also on a failed stream: whoever waits must wake
+    bool last = false;                    // adversarial: when nothing else can run (updates of a graph under way)
     uint64_t sequence = 0;                // the order in which the host asked, over all streams
 };
 
