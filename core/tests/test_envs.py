@@ -108,10 +108,9 @@ def test_complaints_name_misspelt_and_gone_variables_and_leave_plugins_alone() -
 
 
 def test_variables_without_effect_are_said_to_be_so() -> None:
-    (said,) = envs.complaints({"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "VLLM_PLUGINS": ""})
+    (said,) = envs.complaints({"VLLM_CONFIG_ROOT": "/x", "VLLM_PLUGINS": ""})
     assert said == (
-        "The environment variable VLLM_ENABLE_V1_MULTIPROCESSING has no effect in this release: "
-        "the engine core always runs in the caller's process."
+        "The environment variable VLLM_CONFIG_ROOT has no effect in this release: no settings of the user are read."
     )
     assert envs.complaints({"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_HOST_IP": ""}) == ()
 

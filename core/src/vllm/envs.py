@@ -36,6 +36,7 @@ VLLM_CONFIG_ROOT: Path
 VLLM_HOST_IP: str | None
 VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS: float
 VLLM_ENGINE_READY_TIMEOUT_S: float
+VLLM_RPC_BASE_PATH: Path | None
 VLLM_MAX_STOP_STRINGS: int
 VLLM_MAX_N_SEQUENCES: int
 VLLM_ALLOW_LONG_MAX_MODEL_LEN: bool
@@ -161,7 +162,7 @@ TABLE: tuple[Variable, ...] = (
     Variable("VLLM_LOGGING_COLOR", _flag, None, "1 or 0 forces colour on or off; unset means only on a terminal"),
     Variable("NO_COLOR", lambda _text: True, None, "any value turns colour off (no-color.org)"),
     Variable("VLLM_LOG_STATS_INTERVAL", _seconds, "10", "seconds between two lines of engine statistics"),
-    Variable("VLLM_ENABLE_V1_MULTIPROCESSING", _flag, "1", "0 runs the engine core in the caller's process"),
+    Variable("VLLM_ENABLE_V1_MULTIPROCESSING", _flag, "1", "0: servers run the engine core in a thread"),
     Variable(
         "VLLM_WORKER_MULTIPROC_METHOD", _one_of("spawn", "forkserver", "fork"), "spawn", "how workers are started"
     ),
@@ -173,6 +174,7 @@ TABLE: tuple[Variable, ...] = (
     Variable("VLLM_HOST_IP", str.strip, None, "address that other ranks use to reach this machine"),
     Variable("VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS", _seconds, "300", "how long one step of a worker may take"),
     Variable("VLLM_ENGINE_READY_TIMEOUT_S", _seconds, "600", "how long an engine may take to start"),
+    Variable("VLLM_RPC_BASE_PATH", _path, None, "folder of the sockets to engine cores; the temporary folder if unset"),
     Variable("VLLM_MAX_STOP_STRINGS", _count, "4", "most stop strings that one request may give"),
     Variable("VLLM_MAX_N_SEQUENCES", _count, "16384", "most sequences (n) that one request may ask for"),
     Variable(
@@ -188,7 +190,6 @@ _GONE: Mapping[str, str] = {
 }
 
 _NO_EFFECT_YET: Mapping[str, str] = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "the engine core always runs in the caller's process",
     "VLLM_CACHE_ROOT": "nothing is cached on disk",
     "VLLM_CONFIG_ROOT": "no settings of the user are read",
     "VLLM_HOST_IP": "all ranks are on one machine",

@@ -50,7 +50,7 @@ def factory() -> GrammarFactory:
     from core.tests.front.conftest import TINY
     from vllm.text.tokenizer import load_tokenizer
 
-    return GrammarFactory(load_tokenizer(TINY), vocab_size=PADDED_VOCAB, eos_token_ids=[EOS, OTHER_EOS])
+    return GrammarFactory(lambda: load_tokenizer(TINY), vocab_size=PADDED_VOCAB, eos_token_ids=[EOS, OTHER_EOS])
 
 
 def allowed_ids(state: GrammarState) -> list[int]:
@@ -244,14 +244,14 @@ def test_constraints_that_are_fine_pass_without_a_tokenizer() -> None:
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused(tiny: Tokenizer) -> None:
-    small = GrammarFactory(tiny, vocab_size=2000, eos_token_ids=[EOS])
+    small = GrammarFactory(lambda: tiny, vocab_size=2000, eos_token_ids=[EOS])
     with pytest.raises(ConfigError, match="2048 tokens, but the model only 2000"):
         small.new_state(StructuredOutputsParams(regex="a"))
 
 
 def test_a_model_without_eos_is_refused(tiny: Tokenizer) -> None:
     with pytest.raises(InvalidRequestError, match="need an EOS token"):
-        GrammarFactory(tiny, vocab_size=2048, eos_token_ids=[]).new_state(StructuredOutputsParams(regex="a"))
+        GrammarFactory(lambda: tiny, vocab_size=2048, eos_token_ids=[]).new_state(StructuredOutputsParams(regex="a"))
 
 
 class NoGrammars(SettablePlatform):

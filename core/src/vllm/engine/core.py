@@ -6,7 +6,7 @@ import contextlib
 import gc
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vllm.engine.grammar import GrammarManager
 from vllm.engine.kv_sizing import size_kv_cache
@@ -20,7 +20,7 @@ from vllm.platforms.selection import load_platform
 from vllm.worker.worker_base import SLEEP_TAGS, WorkerBase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from vllm.config import VllmConfig
     from vllm.engine.scheduler.interface import SchedulerInterface, SchedulerStats
@@ -128,6 +128,16 @@ class EngineCore:
     def is_sleeping(self) -> bool:
         """Whether weights or KV cache, or both, are away: no request is taken."""
         return bool(self._asleep)
+
+    def collective_rpc(
+        self,
+        method: str | Callable[..., Any],
+        timeout_s: float | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+    ) -> list[Any]:
+        """A worker's method (by name, or a function of the worker) on every rank; results in rank order."""
+        return self.executor.collective_rpc(method, timeout_s, args, kwargs)
 
     def stats(self) -> SchedulerStats:
         """The scheduler's numbers."""

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from vllm.engine.core import EngineCore
 from vllm.engine.input_processor import InputProcessor
 from vllm.engine.metrics import EngineMetrics
+from vllm.engine.model_text import grammar_factory, load_model_tokenizer
 from vllm.engine.output_processor import OutputProcessor
 from vllm.engine.stat_loggers import load_stat_loggers
 from vllm.errors import InvalidRequestError
 from vllm.executor.main_module import refuse_engine_of_rerun
 from vllm.messages import FinishReason
 from vllm.plugins import load_general_plugins
-from vllm.sampling.structured_output import GrammarFactory
-from vllm.text.tokenizer import load_tokenizer
 from vllm.worker.worker_base import WorkerBase
 
 if TYPE_CHECKING:
@@ -42,8 +41,8 @@ class LLMEngine:
     def __init__(self, config: VllmConfig) -> None:
         """Load the tokenizer and start the engine; blocks until it can take requests."""
         refuse_engine_of_rerun()
-        self.tokenizer = _tokenizer(config)
-        grammars = _grammar_factory(config, self.tokenizer)
+        tokenizer = self.tokenizer = load_model_tokenizer(config)
+        grammars = None if tokenizer is None else grammar_factory(config, lambda: tokenizer)
         log_stats = config.observability_config.log_stats
         stat_loggers = load_stat_loggers() if log_stats else {}  # before the weights: they may be broken
         self._core = EngineCore(config, grammars)
@@ -178,17 +177,3 @@ class LLMEngine:
 
     def _abort(self, request_ids: list[str]) -> None:
         self._core.abort_requests(self._outputs.abort(request_ids), FinishReason.ABORT)
-
-
-def _tokenizer(config: VllmConfig) -> Tokenizer | None:
-    model = config.model_config
-    if model.skip_tokenizer_init:
-        return None
-    return load_tokenizer(model.tokenizer, mode=model.tokenizer_mode, trust_remote_code=model.trust_remote_code)
-
-
-def _grammar_factory(config: VllmConfig, tokenizer: Tokenizer | None) -> GrammarFactory | None:
-    if tokenizer is None:
-        return None
-    model = config.model_config
-    return GrammarFactory(tokenizer, vocab_size=model.vocab_size, eos_token_ids=model.eos_token_ids)

@@ -92,6 +92,15 @@ class OutputProcessor:
             del self._ending[engine_id]
         return engine_ids
 
+    def refuse(self, engine_ids: Sequence[str]) -> list[str]:
+        """Drop the requests of outputs that the core refused; gives the users' ids of those that were alive."""
+        parents = self._parents_of(engine_ids)
+        for engine_id in engine_ids:
+            self._children.pop(engine_id, None)
+            self._ending.pop(engine_id, None)
+        alive = [parent.request.request_id for parent in parents]
+        return [request_id for request_id in alive if self._parents.pop(request_id, None) is not None]
+
     def process(self, step: EngineStepOutput) -> StepReport:
         """Take one step. Costs Python only for requests that stream, look for stop strings, or ended."""
         changed: dict[str, list[ChildState]] = {}

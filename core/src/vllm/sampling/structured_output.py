@@ -10,7 +10,7 @@ Shape legend: N rows of a mask, W = ceil(V / 32) words.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -46,8 +46,11 @@ def allocate_bitmask(num_rows: int, vocab_size: int) -> Bitmask:
 class GrammarFactory:
     """Compiles constraints for one tokenizer; compiled grammars are kept. May be used from several threads."""
 
-    def __init__(self, tokenizer: Tokenizer, *, vocab_size: int, eos_token_ids: Sequence[int]) -> None:
-        self._tokenizer = tokenizer
+    def __init__(
+        self, load_tokenizer: Callable[[], Tokenizer], *, vocab_size: int, eos_token_ids: Sequence[int]
+    ) -> None:
+        """`load_tokenizer` is called at the first constraint: an engine core of its own needs no tokenizer for anything else."""
+        self._load_tokenizer = load_tokenizer
         self.vocab_size = vocab_size
         self.eos_token_ids = tuple(eos_token_ids)
         self._prototypes: OrderedDict[str, llguidance.LLMatcher] = OrderedDict()
@@ -92,7 +95,8 @@ class GrammarFactory:
     def _llguidance_tokenizer(self) -> llguidance.LLTokenizer:
         import llguidance
 
-        backend = self._tokenizer.backend_tokenizer
+        tokenizer = self._load_tokenizer()
+        backend = tokenizer.backend_tokenizer
         if backend is None:
             raise InvalidRequestError(
                 "Structured outputs need a tokenizer of the `tokenizers` library; this model's is written in Python.",
@@ -103,9 +107,9 @@ class GrammarFactory:
                 "Structured outputs need an EOS token, which says that the output is complete; this model has none.",
                 parameter="structured_outputs",
             )
-        if self.vocab_size < len(self._tokenizer):
+        if self.vocab_size < len(tokenizer):
             raise ConfigError(
-                f"The tokenizer has {len(self._tokenizer)} tokens, but the model only {self.vocab_size}.",
+                f"The tokenizer has {len(tokenizer)} tokens, but the model only {self.vocab_size}.",
                 cause="a tokenizer that belongs to another model",
             )
         return llguidance.LLTokenizer(backend.to_str(), n_vocab=self.vocab_size, eos_token=list(self.eos_token_ids))

@@ -1,0 +1,310 @@
+"""Owns `AsyncLLM`: the engine behind an event loop. What the HTTP server stands on.
+
+The engine core runs in a process of its own. This side tokenises, checks, detokenises and hands out; it must keep up with the
+core, so what comes while it works is taken together, and a stream that is overtaken gets several tokens at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import pickle
+from collections.abc import AsyncGenerator, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from vllm import envs
+from vllm.engine.core import EngineCore
+from vllm.engine.core_client.interface import CoreClient
+from vllm.engine.core_client.messages import Abort, Add, Call, Died, FromCore, Refused, Returned, Started, Stepped
+from vllm.engine.input_processor import InputProcessor
+from vllm.engine.metrics import EngineMetrics
+from vllm.engine.model_text import grammar_factory, late_grammar_factory, load_model_tokenizer
+from vllm.engine.output_processor import OutputProcessor
+from vllm.engine.output_stream import OutputStream
+from vllm.engine.stat_loggers import load_stat_loggers
+from vllm.errors import EngineDeadError, InvalidRequestError
+from vllm.executor.remote_error import unpack_error
+from vllm.logger import init_logger
+from vllm.messages import FinishReason
+from vllm.plugins import load_general_plugins
+
+if TYPE_CHECKING:
+    from vllm.config import ModelConfig, VllmConfig
+    from vllm.config.engine_args import EngineArgs
+    from vllm.outputs import RequestOutput
+    from vllm.sampling_params import SamplingParams
+    from vllm.text.tokenizer import Tokenizer
+
+__all__ = ["AsyncLLM", "start_core"]
+
+logger = init_logger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+INLINE_CHARACTERS = 4096
+"""Longer prompts are tokenised beside the event loop: about a millisecond of it."""
+
+
+class AsyncLLM:
+    """`generate` from any number of tasks of one event loop. Stopped by `shutdown`, or at the program's end."""
+
+    def __init__(self, config: VllmConfig, *, client: CoreClient | None = None) -> None:
+        """Start the engine core, unless `client` brings one that is starting; blocks until it takes requests."""
+        self._client = start_core(config) if client is None else client
+        try:
+            tokenizer = self.tokenizer = load_model_tokenizer(config)
+            log_stats = config.observability_config.log_stats
+            stat_loggers = load_stat_loggers() if log_stats else {}
+            self.config = config = self._client.wait_until_ready()
+        except BaseException:
+            self._client.close()
+            raise
+        grammars = None if tokenizer is None else grammar_factory(config, lambda: tokenizer)
+        self._inputs = InputProcessor(config, tokenizer, grammars)
+        self._outputs = OutputProcessor(tokenizer, stream_interval_tokens=config.scheduler_config.stream_interval)
+        self.metrics = EngineMetrics(config, stat_loggers) if log_stats else None
+        self._streams: dict[str, OutputStream] = {}
+        self._calls: dict[int, asyncio.Future[Any]] = {}
+        self._numbers = itertools.count()
+        self._listening = False
+        self._dead: BaseException | None = None
+
+    @classmethod
+    def from_engine_args(cls, engine_args: EngineArgs) -> AsyncLLM:
+        """The engine that the options describe. Raises ConfigError and ModelLoadError before anything slow where it can."""
+        load_general_plugins()
+        return cls(engine_args.create_engine_config())
+
+    @classmethod
+    def from_vllm_config(cls, config: VllmConfig) -> AsyncLLM:
+        """The engine of a configuration."""
+        return cls(config)
+
+    # -- requests -------------------------------------------------------------------------------------------------------------
+
+    async def generate(
+        self, prompt: Any, sampling_params: SamplingParams, request_id: str, *, priority: int = 0
+    ) -> AsyncGenerator[RequestOutput, None]:
+        """Outputs of one request as its `output_kind` says, until it has ended. Leaving early aborts it.
+
+        Raises:
+            InvalidRequestError: the request is unusable, raised at the first step of the iteration; the others are not touched.
+            EngineDeadError: the engine stopped; so has every request.
+        """
+        stream = await self.add_request(request_id, prompt, sampling_params, priority=priority)
+        finished = False
+        try:
+            while not finished:
+                output = await stream.get()
+                finished = output.finished
+                yield output
+        finally:
+            self._streams.pop(request_id, None)
+            if not finished:
+                await self.abort(request_id)
+
+    async def add_request(
+        self, request_id: str, prompt: Any, params: SamplingParams, *, priority: int = 0
+    ) -> OutputStream:
+        """Check and queue one request; the caller reads the stream to its end, or aborts. `generate` does both."""
+        self._listen()
+        self._raise_if_dead()
+        if _is_heavy(prompt, params):
+            request = await asyncio.to_thread(self._inputs.process, request_id, prompt, params, priority=priority)
+            self._raise_if_dead()
+        else:
+            request = self._inputs.process(request_id, prompt, params, priority=priority)
+        self._outputs.add(request)
+        stream = self._streams[request_id] = OutputStream(params.output_kind)
+        self._client.send(Add(list(request.children)))
+        return stream
+
+    async def abort(self, request_ids: str | Iterable[str]) -> None:
+        """End requests without another word to their streams; their blocks are free after the step that runs. Unknown ids are ignored."""
+        ids = [request_ids] if isinstance(request_ids, str) else list(request_ids)
+        engine_ids = self._outputs.abort(ids)
+        for request_id in ids:
+            self._streams.pop(request_id, None)
+        if engine_ids:
+            self._client.send(Abort(engine_ids, FinishReason.ABORT))
+
+    @property
+    def num_unfinished_requests(self) -> int:
+        """Requests that were added and have not ended."""
+        return len(self._outputs)
+
+    # -- the engine -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def vllm_config(self) -> VllmConfig:
+        """The complete configuration; the same as `config`."""
+        return self.config
+
+    @property
+    def model_config(self) -> ModelConfig:
+        """The configuration's section about the model."""
+        return self.config.model_config
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the engine takes requests."""
+        return self._dead is None
+
+    @property
+    def errored(self) -> bool:
+        """Whether the engine has died."""
+        return self._dead is not None
+
+    @property
+    def dead_error(self) -> BaseException:
+        """Why it did."""
+        return self._dead or EngineDeadError("The engine is alive.")
+
+    async def check_health(self) -> None:
+        """Raise EngineDeadError if the engine has died."""
+        self._listen()
+        self._raise_if_dead()
+
+    def get_tokenizer(self) -> Tokenizer:
+        """The model's tokenizer. Raises InvalidRequestError with `skip_tokenizer_init`."""
+        if self.tokenizer is None:
+            raise InvalidRequestError(
+                "This engine has no tokenizer: it was started with skip_tokenizer_init.",
+                parameter="skip_tokenizer_init",
+            )
+        return self.tokenizer
+
+    async def collective_rpc(
+        self,
+        method: str | Callable[..., Any],
+        timeout: float | None = None,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> list[Any]:
+        """Call a worker's method (by name, or a function of the worker) on every rank; results in rank order."""
+        return await self._call(EngineCore.collective_rpc, method, timeout, args, kwargs)
+
+    async def reset_prefix_cache(self) -> bool:
+        """Forget cached prompt blocks. False, and nothing happens, while requests run."""
+        return await self._call(EngineCore.reset_prefix_cache)
+
+    async def sleep(self, level: int = 1) -> None:
+        """Free the device's memory until `wake_up`; only where the platform can."""
+        await self._call(EngineCore.sleep, level)
+
+    async def wake_up(self, tags: Iterable[str] | None = None) -> None:
+        """Undo `sleep`."""
+        await self._call(EngineCore.wake_up, tuple(tags or ()))
+
+    def shutdown(self) -> None:
+        """Stop the engine core; requests that run end with EngineDeadError."""
+        if self._dead is None:
+            self._end_all(EngineDeadError("The engine was shut down."))
+        self._client.close()
+
+    # -- inner ----------------------------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        """Receive on the event loop of the first caller."""
+        if not self._listening:
+            self._listening = True
+            self._client.listen(self._receive)
+
+    async def _call(self, method: Callable[Concatenate[EngineCore, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`EngineCore.method` where the core lives, between two of its steps."""
+        self._listen()
+        self._raise_if_dead()
+        number = next(self._numbers)
+        answer = self._calls[number] = asyncio.get_running_loop().create_future()
+        self._client.send(Call(number, pickle.dumps((method, args, kwargs))))
+        result: T = await answer
+        return result
+
+    def _receive(self, message: FromCore) -> None:
+        match message:
+            case Stepped():
+                self._take_step(message)
+            case Refused():
+                self._take_refusal(message)
+            case Returned():
+                self._take_answer(message)
+            case Died() if self._dead is None:
+                self._end_all(unpack_error(pickle.loads(message.error), self._client.description))
+                logger.error("The engine has stopped: %s", self._dead)
+            case Died():
+                pass  # after a shutdown
+            case Started():
+                raise AssertionError("the core starts once")
+
+    def _take_step(self, message: Stepped) -> None:
+        finished = []
+        if message.output is not None:
+            report = self._outputs.process(message.output)
+            finished = report.finished
+            if report.stopped_request_ids:
+                self._client.send(Abort(report.stopped_request_ids, FinishReason.STOP))
+            for output in report.outputs:
+                stream = self._streams.get(output.request_id)
+                if stream is not None:
+                    stream.put(output)
+        if self.metrics is not None:
+            self.metrics.after_step(message.stats, finished)
+
+    def _take_refusal(self, message: Refused) -> None:
+        """The core refused what passed our checks; its reader gets the reason."""
+        error = unpack_error(pickle.loads(message.error), self._client.description)
+        for request_id in self._outputs.refuse(message.request_ids):
+            stream = self._streams.pop(request_id, None)
+            if stream is not None:
+                stream.fail(error)
+
+    def _take_answer(self, message: Returned) -> None:
+        future = self._calls.pop(message.number)
+        if future.cancelled():
+            return
+        value = pickle.loads(message.value)
+        if message.failed:
+            future.set_exception(unpack_error(value, self._client.description))
+        else:
+            future.set_result(value)
+
+    def _end_all(self, error: BaseException) -> None:
+        """The engine is gone: everybody who waits is told."""
+        self._dead = error
+        for stream in self._streams.values():
+            stream.fail(self._death_for_reader())
+        for future in self._calls.values():
+            if not future.done():
+                future.set_exception(self._death_for_reader())
+        self._streams.clear()
+        self._calls.clear()
+
+    def _death_for_reader(self) -> EngineDeadError:
+        """A new error for each reader: one object raised in many tasks would collect all their tracebacks."""
+        dead = EngineDeadError(
+            f"The engine has stopped: {self._dead}",
+            remedy="the first error in the log says why; start the engine again",
+        )
+        dead.__cause__ = self._dead
+        return dead
+
+    def _raise_if_dead(self) -> None:
+        if self._dead is not None:
+            raise self._death_for_reader()
+
+
+def start_core(config: VllmConfig) -> CoreClient:
+    """An engine core that is starting, where `VLLM_ENABLE_V1_MULTIPROCESSING` wants it."""
+    if envs.VLLM_ENABLE_V1_MULTIPROCESSING:
+        from vllm.engine.core_client.in_process import ProcessClient
+
+        return ProcessClient(config)
+    from vllm.engine.core_client.in_thread import ThreadClient
+
+    return ThreadClient(lambda: EngineCore(config, late_grammar_factory(config)))
+
+
+def _is_heavy(prompt: Any, params: SamplingParams) -> bool:
+    """Whether checking the request would hold up the event loop: a long text to tokenise, or a grammar to compile."""
+    text = prompt.get("prompt") if isinstance(prompt, dict) else prompt
+    return params.structured_outputs is not None or (isinstance(text, str) and len(text) > INLINE_CHARACTERS)

@@ -1,0 +1,195 @@
+"""Owns the engine core in a process of its own: started as a fresh interpreter, spoken to over ZeroMQ, its death noticed at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import shutil
+import tempfile
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import zmq
+
+from vllm import envs
+from vllm.engine.core_client.interface import CoreClient, Receiver
+from vllm.engine.core_client.messages import Died, Started, Stop, ToCore
+from vllm.engine.core_client.process_main import NAME, Setup
+from vllm.engine.core_client.wire import decode_from_core, encode
+from vllm.errors import ConfigError, EngineDeadError
+from vllm.executor.child_process import ChildProcess
+from vllm.executor.main_module import main_path
+from vllm.executor.remote_error import pack_error, unpack_error
+from vllm.logger import init_logger
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+
+__all__ = ["ProcessClient"]
+
+logger = init_logger(__name__)
+
+STOP_s = 10.0
+"""For a core that was told to stop: its workers get three seconds of it to leave their groups."""
+LOOK_AROUND_ms = 100
+
+
+class ProcessClient(CoreClient):
+    """The process ends with this object, with `close`, or with the program, whichever comes first."""
+
+    def __init__(self, config: VllmConfig) -> None:
+        """Start the process; does not wait for it."""
+        self._folder = _private_folder()
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.PAIR)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.set_hwm(0)
+        address = f"ipc://{self._folder}/core"
+        self._socket.bind(address)
+        self._child = ChildProcess(NAME, "vllm.engine.core_client.process_main")
+        self._ears: _Ears | None = None
+        self._finalizer = weakref.finalize(self, _end, self._child, self._socket, self._context, self._folder)
+        self._introduce(config, address)
+
+    @property
+    def description(self) -> str:
+        return str(self._child)
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._child.process.pid
+
+    def wait_until_ready(self) -> VllmConfig:
+        deadline_s = time.monotonic() + envs.VLLM_ENGINE_READY_TIMEOUT_S
+        while not self._socket.poll(LOOK_AROUND_ms):
+            if self._child.has_ended:
+                raise self._child.death("at its start")
+            if time.monotonic() > deadline_s:
+                self.close()
+                raise EngineDeadError(
+                    f"{self} was not ready after {envs.VLLM_ENGINE_READY_TIMEOUT_S:.0f} s.",
+                    remedy="VLLM_ENGINE_READY_TIMEOUT_S gives it more time",
+                )
+        shutil.rmtree(self._folder, ignore_errors=True)  # both ends are connected: nothing is left to clean up
+        message = decode_from_core(self._socket.recv())
+        if isinstance(message, Died):
+            raise unpack_error(pickle.loads(message.error), self.description)
+        assert isinstance(message, Started), "a core's first word is that it has started, or why not"
+        config: VllmConfig = pickle.loads(message.config)
+        return config
+
+    def listen(self, receiver: Receiver) -> None:
+        self._ears = _Ears(self._socket, self._child, receiver)
+
+    def send(self, message: ToCore) -> None:
+        if self._socket.closed:
+            return
+        with contextlib.suppress(zmq.Again):  # no peer any more: it is dead, and the ears say so
+            self._socket.send(encode(message), zmq.NOBLOCK)
+        if self._ears is not None:
+            self._ears.look_again()
+
+    def close(self) -> None:
+        if self._ears is not None:
+            self._ears.close()
+        self._finalizer()
+
+    def __str__(self) -> str:
+        return self.description
+
+    def _introduce(self, config: VllmConfig, address: str) -> None:
+        setup = Setup(
+            address=address,
+            front_pid=os.getpid(),
+            front_on_main_thread=threading.current_thread() is threading.main_thread(),
+            main_path=main_path(),
+            config=_pickled(config),
+        )
+        with self._child.named_if_dead("at its start"):
+            self._child.connection.send(setup)
+
+
+class _Ears:
+    """The receiving end on an event loop: every message in order, and in the end, whatever happens to the process, `Died`."""
+
+    def __init__(self, socket: zmq.Socket[bytes], child: ChildProcess, receiver: Receiver) -> None:
+        self._socket, self._child, self._receiver = socket, child, receiver
+        self._loop = asyncio.get_running_loop()
+        self._told_death = False
+        self._readers = (int(socket.getsockopt(zmq.FD)), child.connection.fileno())
+        self._loop.add_reader(self._readers[0], self._take)
+        self._loop.add_reader(self._readers[1], self._hung_up)  # nothing is ever sent on it: readable means closed
+        self.look_again()
+
+    def look_again(self) -> None:
+        """ZeroMQ's descriptor speaks once per change, and any use of the socket may have swallowed it."""
+        if not self._loop.is_closed() and self._has_message():
+            self._loop.call_soon(self._take)
+
+    def close(self) -> None:
+        """Hear nothing more. From any thread, and after the loop's end."""
+        self._told_death = True
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop_listening)
+
+    def _take(self) -> None:
+        """All messages that have come. Those that came while the loop was busy are taken in one go."""
+        while not self._told_death and self._has_message():
+            message = decode_from_core(self._socket.recv(zmq.NOBLOCK))
+            self._told_death = isinstance(message, Died)
+            self._receiver(message)
+
+    def _has_message(self) -> bool:
+        return not self._socket.closed and bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
+    def _hung_up(self) -> None:
+        self._stop_listening()
+        self._task = self._loop.create_task(self._tell_death())
+
+    async def _tell_death(self) -> None:
+        """What the process still said counts first: it may say why."""
+        death = await self._loop.run_in_executor(None, self._child.death, "while it was needed")
+        self._take()
+        if not self._told_death:
+            self._told_death = True
+            self._receiver(Died(pickle.dumps(pack_error(death))))
+
+    def _stop_listening(self) -> None:
+        for descriptor in self._readers:
+            self._loop.remove_reader(descriptor)
+
+
+def _private_folder() -> Path:
+    """A folder for the socket that no other user can enter."""
+    return Path(tempfile.mkdtemp(prefix="vllm-", dir=envs.VLLM_RPC_BASE_PATH or None))
+
+
+def _pickled(config: VllmConfig) -> bytes:
+    try:
+        return pickle.dumps(config)
+    except Exception as error:
+        raise ConfigError(
+            f"The configuration cannot be sent to the engine core's process: {type(error).__name__}: {error}",
+            cause="it holds a function or class that was made inside a function, such as a lambda in logits_processors",
+            remedy="define it in a module, or run the core in this process (VLLM_ENABLE_V1_MULTIPROCESSING=0)",
+        ) from error
+
+
+def _end(child: ChildProcess, socket: zmq.Socket[bytes], context: zmq.Context[zmq.Socket[bytes]], folder: Path) -> None:
+    """Tell the core to stop, then make sure of it."""
+    with contextlib.suppress(zmq.ZMQError):
+        socket.send(encode(Stop()), zmq.NOBLOCK)
+    if not child.wait(STOP_s):
+        logger.warning("%s did not stop within %.0f s and is killed.", child, STOP_s)
+        child.process.kill()
+        child.process.wait()
+    child.connection.close()
+    socket.close(0)
+    context.term()
+    shutil.rmtree(folder, ignore_errors=True)
