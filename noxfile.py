@@ -84,8 +84,13 @@ def notorch_tests(session: nox.Session, py: str) -> None:
 
 @nox.session
 def core(session: nox.Session) -> None:
-    """Core's tests, with torch and cpu_ref."""
-    run(session, recipes.torch().python, "-m", "pytest", "core/tests", *session.posargs, env=recipes.ONE_THREAD)
+    """Core's tests, with torch and cpu_ref; two at a time, but for those marked `alone`. With options for pytest one at a time."""
+    pytest = (recipes.torch().python, "-m", "pytest", "core/tests")
+    if session.posargs:
+        run(session, *pytest, *session.posargs, env=recipes.ONE_THREAD)
+        return
+    run(session, *pytest, "-m", "not alone", "-n", "2", "--dist", "loadfile", env=recipes.ONE_THREAD)
+    run(session, *pytest, "-m", "alone", env=recipes.ONE_THREAD)
 
 
 @nox.session

@@ -22,6 +22,8 @@ from vllm.errors import WorkerDiedError, WorkerError
 from vllm.executor.multiproc import MultiprocExecutor
 from vllm.worker.worker_base import WorkerBase
 
+pytestmark = pytest.mark.alone  # processes and their deadlines
+
 
 def two_ranks_config(timeout_s: float = 60.0, **orders: Any):
     config = fake_config(2, backend="mp", **orders)

@@ -19,6 +19,8 @@ from vllm.executor.selection import create_executor
 from vllm.messages import StepPlan
 from vllm.worker.worker_base import WorkerBase
 
+pytestmark = pytest.mark.alone  # processes and their deadlines
+
 
 @pytest.fixture(scope="module")
 def executor() -> Iterator[MultiprocExecutor]:

@@ -21,6 +21,8 @@ from core.tests.executor.test_multiproc import pid_of
 from vllm.errors import EngineDeadError, StepTimeoutError, WorkerDiedError, WorkerError
 from vllm.executor.multiproc import MultiprocExecutor
 
+pytestmark = pytest.mark.alone  # processes and their deadlines
+
 
 class Engine:
     """Two fake workers, watched."""

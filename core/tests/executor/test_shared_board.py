@@ -12,6 +12,8 @@ from core.tests.executor.fake_worker import plan_of
 from vllm.executor.shared_board import SLOTS, BoardReader, BoardWriter, Place
 from vllm.executor.wire import Answer, decode, encode
 
+pytestmark = pytest.mark.alone  # processes and their deadlines
+
 
 def test_messages_of_any_size_survive() -> None:
     """Areas grow, shrink back to small messages, and grow again; the reader follows."""

@@ -14,6 +14,8 @@ from vllm.errors import ConfigError, EngineDeadError, InvalidRequestError, VllmE
 from vllm.executor.uniproc import UniProcExecutor
 from vllm.worker.worker_base import WorkerBase
 
+pytestmark = pytest.mark.alone  # processes and their deadlines
+
 both_modes = pytest.mark.parametrize("async_scheduling", [False, True])
 
 

@@ -18,6 +18,8 @@ from vllm import LLM, LLMEngine, RequestOutput, SamplingParams, TokensPrompt
 from vllm.errors import EngineDeadError, WorkerDiedError
 from vllm.worker.worker_base import WorkerBase
 
+pytestmark = pytest.mark.alone  # processes and their deadlines
+
 TOLERANCE = 1e-4  # natural logarithms, fp32; two ranks add in another order than one
 OF_EACH_FAMILY = ("llama", "llama-biased", "mistral-windowed", "qwen2", "qwen3-windowed", "mixtral", "qwen2-moe")
 
