@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,6 +61,16 @@ def test_a_banned_token_does_not_come(given: Any) -> None:
         (tokens,) = generated(engine, PROMPTS[:1], params)
     assert len(tokens) == 12
     assert likely not in tokens
+
+
+def test_the_documented_one_works_as_written(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "logits-processors.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "favour.py").write_text(program)
+    done = subprocess.run([sys.executable, tmp_path / "favour.py"], capture_output=True, text=True, check=False)
+    favoured, plain = map(ast.literal_eval, done.stdout.splitlines()[-2:])
+    assert len(favoured) == 3 and len(set(favoured)) == 1, done.stderr
+    assert len(set(plain)) > 1, "the other request is untouched"
 
 
 def test_the_processor_refuses_a_request_before_it_runs() -> None:
