@@ -6,7 +6,6 @@ import ctypes
 import time
 
 import pytest
-
 from acl_calls import EXTERNAL, ON_DEVICE, TO_DEVICE, TO_HOST, Acl, run
 
 SIZE = 64

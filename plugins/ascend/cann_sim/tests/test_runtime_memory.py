@@ -6,7 +6,6 @@ import ctypes
 import signal
 
 import pytest
-
 from acl_calls import INVALID, OUT_OF_MEMORY, TO_DEVICE, TO_HOST, Acl, AclError, run, start
 
 MIB = 2**20

@@ -6,8 +6,7 @@ import ctypes
 import threading
 
 import pytest
-
-from acl_calls import TO_DEVICE, TO_HOST, Acl, AclError, run
+from acl_calls import ON_DEVICE, TO_DEVICE, TO_HOST, Acl, AclError, run
 
 MODES = ["sync", "async", "adversarial:1", "adversarial:2"]
 HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -16,7 +15,7 @@ HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 def one_after_the_other(acl: Acl) -> object:
     stream, device = acl.stream(), acl.malloc(4)
     seen = []
-    note = HOST_FUNCTION(lambda number: seen.append(number))
+    note = HOST_FUNCTION(seen.append)
     for number in range(1, 6):
         acl.fill(device, number, 4, stream)
         acl.call("aclrtLaunchHostFunc", stream, note, number)
@@ -32,14 +31,13 @@ def test_a_stream_keeps_its_order(mode: str) -> None:
 def pass_on(acl: Acl) -> object:
     """A ring of three streams, each of which waits for the one before."""
     streams, cells = [acl.stream() for _ in range(3)], [acl.malloc(4) for _ in range(4)]
+    events = [acl.event() for _ in range(4)]
     acl.fill(cells[0], 7, 4, streams[0])
     for at, stream in enumerate(streams):
-        if at:
-            acl.wait(stream, event)
-        acl.copy(cells[at + 1], cells[at], 4, 3, stream)
-        event = acl.event()
-        acl.record(event, stream)
-    acl.call("aclrtSynchronizeEvent", event)
+        acl.wait(stream, events[at])  # the first was never recorded: nothing to wait for
+        acl.copy(cells[at + 1], cells[at], 4, ON_DEVICE, stream)
+        acl.record(events[at + 1], stream)
+    acl.call("aclrtSynchronizeEvent", events[3])
     return acl.read(cells[3], 4)
 
 
