@@ -41,6 +41,7 @@ class SoundPlatform(Platform):
             Feature.CHUNKED_PREFILL: full,
             Feature.SLIDING_WINDOW: full,
             Feature.LOGITS_SOFT_CAP: full,
+            Feature.QUANTIZATION: full,
             Feature.MIXTURE_OF_EXPERTS: full,
             Feature.TENSOR_PARALLEL: Capability.unsupported("it is alone"),
             Feature.GRAPH_CAPTURE: Capability.not_yet("nobody wrote it"),

@@ -22,7 +22,7 @@ _BY_FEATURE: dict[str, str] = {
     "the Transformers model backend": "model_impl model_class_overrides",
     "loading weights in other ways": """model_loader_extra_config ignore_patterns pt_load_map_location config_format hf_config_path
         hf_token code_revision safetensors_load_strategy""",
-    "quantised weights": "quantization_config allow_deprecated_quantization linear_backend",
+    "other settings of quantised weights": "quantization_config allow_deprecated_quantization linear_backend",
     "mixture-of-experts parallelism": """enable_expert_parallel enable_eplb eplb_config expert_placement_strategy all2all_backend
         moe_backend""",
     "data parallelism": """data_parallel_rank data_parallel_start_rank data_parallel_size_local data_parallel_address
