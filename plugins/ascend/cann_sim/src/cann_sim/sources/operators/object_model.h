@@ -17,40 +17,40 @@
 using Shape = std::vector<int64_t>;
 
 struct aclTensor {
-  at::Tensor view;                      // shape and strides that torch sees, over the host's alias of the device memory
-  aclDataType dtype;
-  aclFormat format;
-  Shape storage_shape;                  // what the memory holds: differs from the view's shape where the format is FRACTAL_NZ
-  std::shared_ptr<Shape> result_shape;  // set by operators whose result's size depends on data, while they run
+    at::Tensor view;  // shape and strides that torch sees, over the host's alias of the device memory
+    aclDataType dtype;
+    aclFormat format;
+    std::shared_ptr<Shape> result_shape;  // set by operators whose result's size depends on data, while they run
 };
 
 struct aclScalar {
-  at::Scalar value;
+    at::Scalar value;
 };
 
 struct aclIntArray {
-  std::vector<int64_t> values;
+    std::vector<int64_t> values;
 };
 
 struct aclFloatArray {
-  std::vector<float> values;
+    std::vector<float> values;
 };
 
 struct aclBoolArray {
-  std::vector<bool> values;
+    std::vector<bool> values;
 };
 
 struct aclTensorList {
-  std::vector<const aclTensor*> tensors;
+    std::vector<const aclTensor*> tensors;
 };
 
 struct aclScalarList {
-  std::vector<const aclScalar*> scalars;
+    std::vector<const aclScalar*> scalars;
 };
 
 struct aclOpExecutor {
-  const char* name;
-  std::function<void()> work;  // runs once per launch; a captured launch is replayed many times
+    const char* name;
+    uint64_t bytes;  // of all its tensors, for the counters
+    std::function<void()> work;  // runs once per launch; a captured launch is replayed many times
 };
 
 namespace cann_sim {
@@ -66,18 +66,17 @@ using OptionalInts = std::optional<std::vector<int64_t>>;
 using ScalarList = std::vector<at::Scalar>;
 using Work = std::function<void()>;
 
-// A tensor whose memory may be laid out in FRACTAL_NZ; formats.h reads and writes it.
+// A tensor that may be in FRACTAL_NZ, for operators that take it (formats.h); every other parameter refuses that format.
 struct FormattedTensor {
-  Tensor view;
-  aclFormat format;
-  Shape storage_shape;
+    Tensor view;
+    aclFormat format;
 };
 
 // A result whose size depends on data. The memory has room for the largest; the real shape is told through aclGetViewShape.
 struct SizedByData {
-  Tensor room;
-  std::shared_ptr<Shape> shape;
-  void set(const Tensor& value) const;
+    Tensor room;
+    std::shared_ptr<Shape> shape;
+    void set(const Tensor& value) const;
 };
 
 at::ScalarType scalar_type(aclDataType dtype);
