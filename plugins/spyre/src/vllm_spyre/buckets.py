@@ -33,7 +33,7 @@ def constraints(config: VllmConfig, settings: Settings) -> SchedulingConstraints
         mixes_prefill_and_decode=False,
         decode_steps_between_prefills=settings.interleave_steps,
         decode_batch_buckets=batch_buckets(most_rows, settings.batch_sizes),
-        token_buckets=(chunk_tokens,),
+        token_buckets=(*(size for size in settings.chunk_lens or () if size < chunk_tokens), chunk_tokens),
         context_buckets=context_buckets(model_len, chunk_tokens, settings.context_lens),
         padding_side="left",
         max_batch_context_tokens=settings.max_batch_context_tokens,

@@ -79,6 +79,8 @@ class SpyrePlatform(Platform):
             Feature.SLEEP_MODE: Capability.unsupported("the card's software does not give memory back"),
             Feature.KV_TRANSFER: Capability.unsupported("the card's software hands no cache out"),
         }
+        if "float32" not in self.supported_dtypes():
+            limits[Feature.FLOAT32] = Capability.unsupported("the card computes in fp16")
         return {**dict.fromkeys(full, Capability.full()), **limits}
 
     # -- configuration --------------------------------------------------------------------------------------------------------

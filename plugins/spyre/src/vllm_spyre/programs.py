@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vllm.errors import WorkerError
+from vllm.errors import WorkerError, in_a_sentence
 from vllm.worker.step_shapes import StepShape
 
 if TYPE_CHECKING:
@@ -45,17 +45,20 @@ class Programs:
         self._heads: dict[int, Callable[..., Any]] = {}
 
     def compile_step(self, shape: StepShape, *arguments: Any) -> torch.Tensor:
-        """Make the program of a shape by running it once on these arguments."""
-        program = self._steps[shape] = self._program(
-            run_step, f"step_{shape.tokens}_tokens_{shape.context_tokens}_context"
-        )
-        hidden_TH: torch.Tensor = program(self._model, *arguments)
+        """Make the program of a shape by running it once on these arguments.
+
+        Raises:
+            WorkerError: the backend refuses it; names the shape.
+        """
+        self._steps[shape] = self._program(run_step, f"step_{shape.tokens}_tokens_{shape.context_tokens}_context")
+        hidden_TH: torch.Tensor = self._first_run(self._steps[shape], str(shape), *arguments)
         return hidden_TH
 
     def compile_head(self, hidden_NH: torch.Tensor) -> None:
         """Make the output head for so many rows."""
-        program = self._heads[len(hidden_NH)] = self._program(run_head, f"head_{len(hidden_NH)}_rows")
-        program(self._model, hidden_NH)
+        rows = len(hidden_NH)
+        self._heads[rows] = self._program(run_head, f"head_{rows}_rows")
+        self._first_run(self._heads[rows], f"output head of {rows} rows", hidden_NH)
 
     def has_head(self, rows: int) -> bool:
         """Whether the output head is compiled for so many rows."""
@@ -81,6 +84,15 @@ class Programs:
             raise _not_compiled(shape, request_ids(), f"compiled are {_listed(self._heads)}")
         logits_NV: torch.Tensor = self._run(self._heads[rows], shape, request_ids, hidden_NH)
         return logits_NV
+
+    def _first_run(self, program: Callable[..., Any], shape: str, *arguments: Any) -> Any:
+        try:
+            return program(self._model, *arguments)
+        except Exception as error:
+            raise WorkerError(
+                f"The backend {self._backend.name} cannot run a {shape}: {in_a_sentence(error)}",
+                remedy="the cause above is the compiler's; VLLM_SPYRE_DYNAMO_BACKEND=checked says which rule of the card it breaks",
+            ) from error
 
     def _run(
         self, program: Callable[..., Any], shape: str, request_ids: Callable[[], Sequence[str]], *arguments: Any

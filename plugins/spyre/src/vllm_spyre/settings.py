@@ -92,6 +92,8 @@ TABLE = (
         doc="decode batch sizes to compile, as a comma list; else 1, 2, 4 … max_num_seqs"),
     Variable(name="VLLM_SPYRE_WARMUP_CONTEXT_LENS", field="context_lens", parse=_ascending(_blocks), default=None,
         doc="context lengths to compile, as a comma list of multiples of 64; else 256, 512 … max_model_len"),
+    Variable(name="VLLM_SPYRE_WARMUP_CHUNK_LENS", field="chunk_lens", parse=_ascending(_blocks), default=None,
+        doc="shorter chunks to compile besides VLLM_DT_CHUNK_LEN, for the ends of prompts, as a comma list of multiples of 64"),
     Variable(name="VLLM_SPYRE_CP_INTERLEAVE_STEPS", field="interleave_steps", parse=_steps, default="1",
         doc="decode steps between two prompt chunks while requests decode; 0 = prompts first"),
     Variable(name="VLLM_SPYRE_GROUP_DECODES", field="groups_decodes", parse=_flag, default="1",
@@ -126,6 +128,7 @@ class Settings:
     backend: str
     batch_sizes: tuple[int, ...] | None
     context_lens: tuple[int, ...] | None
+    chunk_lens: tuple[int, ...] | None
     interleave_steps: int
     groups_decodes: bool
     num_cpus: int | None

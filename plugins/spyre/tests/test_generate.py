@@ -1,0 +1,62 @@
+"""What a user types: `vllm generate` gives cpu_ref's tokens under each backend, with the promised lines in the log."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROMPT = "Count: 17 18 19"
+EXPECTED = "Count: 17 18 19 20 21 22 23 24 25 26 27"
+"""What cpu_ref says."""
+PROMISED = (
+    "Available plugins for group vllm.platform_plugins:",
+    "name=spyre, value=vllm_spyre:register",
+    "plugin spyre loaded.",
+    "Platform plugin spyre is activated",
+    "from now on nothing is compiled",
+)
+FEW_SHAPES = {"VLLM_DT_CHUNK_LEN": "64", "VLLM_DT_MAX_BATCH_SIZE": "1"}
+
+
+def generate(cache: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.cli.main",
+        "generate",
+        PROMPT,
+        "--dtype",
+        "float32",
+        "--max-model-len",
+        "64",
+    ]
+    environ = {**os.environ, "OMP_NUM_THREADS": "1", "VLLM_CACHE_ROOT": str(cache), **FEW_SHAPES, **variables}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=600, check=False)
+
+
+def test_on_cpu_ref(tmp_path: Path) -> None:
+    answer = generate(tmp_path, VLLM_PLATFORM="cpu_ref")
+    assert answer.stdout.strip() == EXPECTED, answer.stderr
+
+
+@pytest.mark.parametrize("backend", ["eager", "inductor"])
+def test_on_spyre(backend: str, tmp_path: Path) -> None:
+    answer = generate(tmp_path, VLLM_PLATFORM="spyre", VLLM_SPYRE_DYNAMO_BACKEND=backend)
+    assert answer.stdout.strip() == EXPECTED, answer.stderr
+    for line in PROMISED:
+        assert line in answer.stderr
+    assert f"Warm-up with backend {backend}: 2 shapes" in answer.stderr
+    assert "Warm-up 1/2: prefill chunk of 64 tokens with 64 tokens of context took" in answer.stderr
+    assert "Warm-up 2/2: decode of 1 row with 64 tokens of context took" in answer.stderr
+    assert len(list((tmp_path / "spyre").glob("shapes-*.json"))) == (backend == "inductor")
+
+
+def test_the_card_without_its_software(tmp_path: Path) -> None:
+    answer = generate(tmp_path, VLLM_PLATFORM="spyre", VLLM_SPYRE_DYNAMO_BACKEND="sendnn")
+    assert answer.returncode != 0
+    assert "torch_sendnn, the card's compiler, is not installed" in answer.stderr
+    assert "inductor, eager or checked" in answer.stderr
