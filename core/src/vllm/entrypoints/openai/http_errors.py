@@ -1,0 +1,111 @@
+"""Owns how what goes wrong becomes an HTTP answer: status, envelope, and words that never hold a path or a traceback.
+
+Envelope: `{"error": {"message", "type", "param", "code"}}`. Routes that do not exist keep the framework's `{"detail": …}`, as clients
+of vLLM know it.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from vllm.errors import EngineDeadError, InvalidRequestError, OutOfMemoryError, QueueFullError, VllmError
+from vllm.logger import init_logger
+
+__all__ = ["ApiError", "add_error_handlers", "error_body", "error_response", "model_not_found", "status_of"]
+
+logger = init_logger(__name__)
+
+RETRY_AFTER_s = 1
+_TYPE_OF = {
+    HTTPStatus.BAD_REQUEST: "BadRequestError",
+    HTTPStatus.UNAUTHORIZED: "AuthenticationError",
+    HTTPStatus.NOT_FOUND: "NotFoundError",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "RequestTooLargeError",
+    HTTPStatus.NOT_IMPLEMENTED: "NotImplementedError",
+    HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailableError",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "InternalServerError",
+}
+
+
+class ApiError(VllmError):
+    """An answer that a route gives instead of its own: status, message, and the field at fault if there is one."""
+
+    def __init__(
+        self, status: HTTPStatus, message: str, *, parameter: str | None = None, error_type: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.parameter = status, message, parameter
+        self.error_type = error_type or _TYPE_OF.get(status, "InternalServerError")
+
+
+def model_not_found(name: str) -> ApiError:
+    """For a model that this server does not serve."""
+    return ApiError(HTTPStatus.NOT_FOUND, f"The model `{name}` does not exist.", parameter="model")
+
+
+def error_body(error: BaseException) -> dict[str, Any]:
+    """The envelope of an error. What is not ours to tell (a bug, a plugin's failure) becomes a general sentence; the log has the rest."""
+    status = status_of(error)
+    message, parameter, kind = "The server failed to answer; its log says why.", None, _TYPE_OF.get(status)
+    match error:
+        case ApiError():
+            message, parameter, kind = error.message, error.parameter, error.error_type
+        case InvalidRequestError():
+            message, parameter = str(error), error.parameter
+        case QueueFullError():
+            message = str(error)
+        case EngineDeadError():
+            message = "The engine has stopped; requests cannot be answered any more."
+    return {"error": {"message": message, "type": kind, "param": parameter, "code": int(status)}}
+
+
+def status_of(error: BaseException) -> HTTPStatus:
+    """400 for what the client can mend, 503 for what passes, 500 for the rest."""
+    match error:
+        case ApiError():
+            return error.status
+        case InvalidRequestError():
+            return HTTPStatus.BAD_REQUEST
+        case QueueFullError():
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        case EngineDeadError() | OutOfMemoryError():
+            return HTTPStatus.INTERNAL_SERVER_ERROR
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def error_response(error: BaseException) -> JSONResponse:
+    """The answer to a request that failed before anything was sent."""
+    status = status_of(error)
+    headers = {"Retry-After": str(RETRY_AFTER_s)} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
+    return JSONResponse(error_body(error), status_code=status, headers=headers)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Have every error of a route answered with the envelope."""
+    app.add_exception_handler(RequestValidationError, _unreadable)
+    app.add_exception_handler(VllmError, _ours)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+async def _ours(request: Request, error: Exception) -> JSONResponse:
+    return error_response(error)
+
+
+async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return error_response(error)
+
+
+async def _unreadable(request: Request, error: Exception) -> JSONResponse:
+    """A body that is no JSON, or not of the right form: the first thing wrong with it, and where."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = f"{where}: {first['msg']}" if where else str(first["msg"])
+    body = {"message": message, "type": "Bad Request", "param": where or None, "code": int(HTTPStatus.BAD_REQUEST)}
+    return JSONResponse({"error": body}, status_code=HTTPStatus.BAD_REQUEST)
