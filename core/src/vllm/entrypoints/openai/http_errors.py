@@ -92,7 +92,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unforeseen)
 
 
-async def _ours(request: Request, error: Exception) -> JSONResponse:
+async def _ours(_request: Request, error: Exception) -> JSONResponse:
     return error_response(error)
 
 
@@ -101,7 +101,7 @@ async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
     return error_response(error)
 
 
-async def _unreadable(request: Request, error: Exception) -> JSONResponse:
+async def _unreadable(_request: Request, error: Exception) -> JSONResponse:
     """A body that is no JSON, or not of the right form: the first thing wrong with it, and where."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
