@@ -134,9 +134,9 @@ def _class_differences(before: Item, after: Item, new: Mapping[str, Item]) -> It
     for base in gained:
         if duty := _duty_of(base, after, new):
             yield Difference(what=f"its new base {base} {duty}", is_breaking=True)
-    old, new = (item.text.partition(" @")[2] for item in (before, after))
-    if old != new:
-        yield Difference(what=f"its decorators `{old}` became `{new}`", is_breaking=True)
+    had, has = (item.text.partition(" @")[2] for item in (before, after))
+    if had != has:
+        yield Difference(what=f"its decorators `{had}` became `{has}`", is_breaking=True)
 
 
 def _duty_of(base: str, heir: Item, new: Mapping[str, Item]) -> str | None:
