@@ -17,11 +17,10 @@ import torch_npu
 from torch.nn import functional
 
 from vllm.attention.backends.abstract import AttentionBackend, AttentionBatch, AttentionSpec
+from vllm_ascend.platform import BLOCK_SIZE
 
-__all__ = ["BLOCK_SIZE", "FusedAttention", "FusedMetadata"]
+__all__ = ["FusedAttention", "FusedMetadata"]
 
-BLOCK_SIZE = 128
-"""The largest block that the operator takes in this layout, and the one it is tuned for."""
 MASK_SIZE = 2048
 CAUSAL, BAND = 3, 4
 """Sparse modes: everything up to the query's own position; a band of `pre_tokens` before it."""
@@ -82,13 +81,21 @@ class FusedAttention(AttentionBackend[FusedMetadata]):
     ) -> torch.Tensor:
         """Two operators: all tokens into the cache, then every row over its context. Tokens that belong to no row come out as zeros."""
         k_cache, v_cache = kv_cache
-        torch_npu.npu_scatter_pa_kv_cache(
-            k_TKD.contiguous(), v_TKD.contiguous(), k_cache, v_cache, metadata.slot_mapping_T, cache_mode="Norm"
-        )
+        self._store(k_TKD.contiguous(), v_TKD.contiguous(), k_cache, v_cache, metadata.slot_mapping_T)
         num_tokens = metadata.query_ends_N[-1]
         padding = len(q_THD) - num_tokens
         out_THD = self._attend(q_THD[:num_tokens].contiguous(), k_cache, v_cache, metadata, spec)
         return functional.pad(out_THD, (0, 0, 0, 0, 0, padding)) if padding else out_THD
+
+    def _store(
+        self,
+        k_TKD: torch.Tensor,
+        v_TKD: torch.Tensor,
+        k_cache: torch.Tensor,
+        v_cache: torch.Tensor,
+        slot_mapping_T: torch.Tensor,
+    ) -> None:
+        torch_npu.npu_scatter_pa_kv_cache(k_TKD, v_TKD, k_cache, v_cache, slot_mapping_T, cache_mode="Norm")
 
     def _attend(
         self,

@@ -17,12 +17,14 @@ __all__ = ["fault_of"]
 _OPERATOR = (
     re.compile(r"current working operator name is (\w+)"),
     re.compile(r"call (\w+) failed"),
-    re.compile(r"\b(Hccl\w+)"),
+    re.compile(r"(?:NPU|HCCL) function error: (\w+)"),
 )
-_CODE = re.compile(r"error code (?:is |: ?)?(\d{6})\b|\b(507\d{3})\b")
+_CODE = re.compile(r"error code(?: is |:)(\d+)")
 _OF_THE_DEVICE = re.compile(
-    r"ERR0[0-9]1?00|ERR99999|NPU (?:function )?error|HCCL|Hccl|call \w+ failed, error code|Inner error"
+    r"\bERR\d\d(?:011|100|200|300)\b|current working operator name is|function error: |ACL stream synchronize"
 )
+"""torch_npu ends its texts with a code: two digits for its part, three for the kind: 011 time-out, 100 ACL, 200 HCCL, 300 graph engine.
+Other kinds are wrong arguments."""
 _USE_BLOCKING = "set ASCEND_LAUNCH_BLOCKING=1 to see the call that fails, and look into the logs under ~/ascend/log"
 _RESET = "check `npu-smi info`; a device that is lost comes back after a reset or a restart of the driver"
 
@@ -48,13 +50,7 @@ def fault_of(error: Exception, device: str) -> DeviceFault | None:
     if not isinstance(error, RuntimeError) or not _OF_THE_DEVICE.search(text):
         return None
     operator = next((found[1] for pattern in _OPERATOR if (found := pattern.search(text))), None)
-    code = _first_code(text)
-    meaning, remedy = _MEANINGS.get(code or "", ("", _USE_BLOCKING))
-    first_line = text.strip().splitlines()[0]
-    cause = f"CANN's error {code}: {meaning or first_line}" if code else first_line
+    code = found[1] if (found := _CODE.search(text)) else None
+    meaning, remedy = _MEANINGS.get(code or "", (text.strip().splitlines()[0], _USE_BLOCKING))
+    cause = f"CANN's error {code}: {meaning}" if code else meaning
     return DeviceFault(what=f"{device} failed" + (f" in {operator}" if operator else ""), cause=cause, remedy=remedy)
-
-
-def _first_code(text: str) -> str | None:
-    found = _CODE.search(text)
-    return (found[1] or found[2]) if found else None

@@ -76,10 +76,13 @@ class AclGraphForward(CapturedForward):
         earlier_steps_done = torch_npu.npu.current_stream().record_event()
         recording.load(input_ids_T, positions_T, metadata)
         recording.graph.replay()
-        # The lengths of the step before must not change under a replay that still runs.
-        recording.graph.graph_dispatch_mode.update_stream.wait_event(earlier_steps_done)
-        recording.graph.update(cpu_update_input=[{"actual_seq_lengths_kv": metadata.seq_lens_N}])
+        self._update_lengths(recording.graph, metadata.seq_lens_N, earlier_steps_done)
         return recording.hidden_TH
+
+    def _update_lengths(self, graph: Any, seq_lens_N: list[int], earlier_steps_done: Any) -> None:
+        """For all layers. Lengths must not change under the replay before, which may still run."""
+        graph.graph_dispatch_mode.update_stream.wait_event(earlier_steps_done)
+        graph.update(cpu_update_input=[{"actual_seq_lengths_kv": seq_lens_N}])
 
     def memory_bytes(self) -> int:
         """What the recordings took from the device's free memory."""

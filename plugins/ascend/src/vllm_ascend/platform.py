@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["AscendPlatform"]
 
 BLOCK_SIZE = 128
-"""Tokens: the only size that the attention operator takes in this layout and that is a multiple of what its tiles want."""
+"""Tokens. The attention operator takes up to 128 in the layout used here, for every head size a whole multiple of 128."""
 LARGEST_GRAPH_ROWS = 256
 """Larger decode steps are long enough to hide their launches."""
 
