@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cann_sim import settings
-from cann_sim.build import Say, build, built, place
+from cann_sim.build import Say, build, built
 from cann_sim.errors import TooLate
 from cann_sim.faults import checked_rules
 from cann_sim.libraries import LIBRARIES, RUNTIME
+from cann_sim.place import place
 from cann_sim.runtime import of_toolkit
 from cann_sim.toolkit import Toolkit
 

@@ -42,8 +42,14 @@ class Compiler:
         systems = [word for folder in vendor for word in ("-isystem", str(folder))]
         return (*_FLAGS, f"-I{SOURCES}", *systems)
 
-    def compile(self, source: Path, target: Path, library: Library, pair: Pair) -> list[str]:
-        return [self.path, *self.flags(library, pair), "-c", str(source), "-o", str(target)]
+    def compile(self, source: Path, library: Library, pair: Pair, *, before: Path | None) -> list[str]:
+        """Source to object, still without its output; the header `before` is included before all else."""
+        first = ["-include", str(before)] if before else []
+        return [self.path, *self.flags(library, pair), *first, "-c", str(source)]
+
+    def precompile(self, header: Path, library: Library, pair: Pair) -> list[str]:
+        """A header to what the compiler reads faster, still without its output."""
+        return [self.path, *self.flags(library, pair), "-x", "c++-header", str(header)]
 
     def link(self, library: Library, objects: list[Path], folder: Path, pair: Pair) -> list[str]:
         torch = [f"-L{pair.torch_libraries}", "-ltorch_cpu", "-lc10"] if library.uses_torch else []

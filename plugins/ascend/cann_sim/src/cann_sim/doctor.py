@@ -7,10 +7,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from cann_sim.build import place
 from cann_sim.compiler import find_compiler
 from cann_sim.errors import CannSimError
 from cann_sim.libraries import LIBRARIES
+from cann_sim.place import place
 from cann_sim.runtime import of_toolkit
 from cann_sim.toolkit import CANN_VERSION, Toolkit
 

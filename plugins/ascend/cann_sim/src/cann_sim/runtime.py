@@ -44,7 +44,7 @@ class Runtime:
         return self._text("cann_sim_set_faults", rules)
 
     def _text(self, function: str, *arguments: str) -> str:
-        answer: bytes = self._library[function](*(text.encode() for text in arguments))
+        answer: bytes = getattr(self._library, function)(*(text.encode() for text in arguments))
         return answer.decode()
 
 
