@@ -24,12 +24,15 @@ def test_batch_sizes(most_rows: int, given: tuple[int, ...] | None, expected: tu
         (2048, 512, None, (256, 512, 1024, 2048)),
         (700, 512, None, (256, 512, 1024)),
         (100, 128, None, (128,)),
-        (600, 128, (320,), (128, 320, 640)),
+        (600, 128, (320, 640), (128, 320, 640)),
         (300, 64, (64, 320, 4096), (64, 320)),
+        (2900, 64, (64, 320), (64, 320, 3008)),
+        (2900, 512, None, (256, 512, 1024, 2048, 3008)),
     ],
 )
 def test_contexts(model_len: int, chunk: int, given: tuple[int, ...] | None, expected: tuple[int, ...]) -> None:
-    assert context_buckets(model_len, chunk, given) == expected
+    """The card holds 3,008 tokens here."""
+    assert context_buckets(model_len, chunk, 3008, given) == expected
 
 
 def test_the_fixed_part_of_a_step() -> None:

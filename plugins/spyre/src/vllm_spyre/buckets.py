@@ -34,7 +34,7 @@ def constraints(config: VllmConfig, settings: Settings) -> SchedulingConstraints
         decode_steps_between_prefills=settings.interleave_steps,
         decode_batch_buckets=batch_buckets(most_rows, settings.batch_sizes),
         token_buckets=(*(size for size in settings.chunk_lens or () if size < chunk_tokens), chunk_tokens),
-        context_buckets=context_buckets(model_len, chunk_tokens, settings.context_lens),
+        context_buckets=context_buckets(model_len, chunk_tokens, settings.max_context_tokens, settings.context_lens),
         padding_side="left",
         max_batch_context_tokens=settings.max_batch_context_tokens,
         decode_step_cost_tokens=step_cost_tokens(config.model_config.hf_config) if settings.groups_decodes else None,
@@ -48,16 +48,18 @@ def batch_buckets(most_rows: int, given: tuple[int, ...] | None = None) -> tuple
     return (*(size for size in sizes if size < most_rows), most_rows)
 
 
-def context_buckets(model_len: int, chunk_tokens: int, given: tuple[int, ...] | None = None) -> tuple[int, ...]:
-    """Doubling from a short context, with the chunk's length among them, up to the first that holds `model_len`.
+def context_buckets(
+    model_len: int, chunk_tokens: int, most_tokens: int, given: tuple[int, ...] | None = None
+) -> tuple[int, ...]:
+    """Doubling from a short context, or the given ones, with the chunk's length among them, up to the first that holds `model_len`.
 
-    They depend on `model_len` only in where they end: an engine that cuts its context to the cache keeps its shapes.
+    They depend on `model_len` only in where they end: an engine that cuts its context to the cache keeps its shapes. None is above
+    `most_tokens`, the card's longest context, which holds `model_len`.
     """
-    sizes = set(given or (SHORTEST_CONTEXT_TOKENS * 2**power for power in range(32)))
-    longest = -(-model_len // BLOCK_TOKENS) * BLOCK_TOKENS
-    ascending = sorted({chunk_tokens, *sizes})
-    shorter = [size for size in ascending if size < longest]
-    return (*shorter, next((size for size in ascending if size >= longest), longest))
+    sizes = given or tuple(SHORTEST_CONTEXT_TOKENS * 2**power for power in range(32))
+    ascending = sorted({chunk_tokens, most_tokens, *sizes})
+    shorter = [size for size in ascending if size < model_len]
+    return (*shorter, next(size for size in ascending if size >= model_len))
 
 
 def step_cost_tokens(hf_config: Mapping[str, Any]) -> int:

@@ -25,7 +25,7 @@ logger = init_logger(__name__)
 CARD_MEMORY_BYTES = 128 * 2**30
 """LPDDR5 of one card (IBM's product page)."""
 CPU_CACHE_BYTES = 4 * 2**30
-_ROUTING = "which expert a token takes is known only while the step runs, and a compiled step has fixed shapes"
+_ROUTING = "experts are chosen while the step runs; the op of fixed shape, every expert for every token, is not written"
 
 
 class SpyrePlatform(Platform):
@@ -72,7 +72,7 @@ class SpyrePlatform(Platform):
             Feature.TENSOR_PARALLEL: Capability.not_yet("collectives inside compiled steps are not tried on cards yet"),
             Feature.SPECULATIVE_DECODING: Capability.unsupported(several_tokens),
             Feature.LORA: Capability.unsupported("an adapter per row would need a compiled step per combination"),
-            Feature.MIXTURE_OF_EXPERTS: Capability.unsupported(_ROUTING),
+            Feature.MIXTURE_OF_EXPERTS: Capability.not_yet(_ROUTING),
             Feature.QUANTIZATION: Capability.not_yet("the card's quantised matrix products have no op here yet"),
             Feature.QUANTIZED_KV_CACHE: Capability.not_yet("the cache is kept in the model's dtype"),
             Feature.POOLING: Capability.not_yet("its static shapes wait for the core's pooling"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from vllm.logger import init_logger
@@ -34,6 +35,7 @@ class SpyreModelRunner(TorchModelRunner):
         self.compile_backend = create_backend(Settings.read().backend, self.config)
         super().load_model()
         self.programs = Programs(self.model, self.compile_backend)
+        self._step_slots_N = np.empty(0, np.int32)
 
     @torch.inference_mode()
     def warm_up(self) -> None:
