@@ -60,7 +60,7 @@ class CpuRefPlatform(Platform):
             *(Feature.CHUNKED_PREFILL, Feature.PREFIX_CACHING, Feature.TENSOR_PARALLEL, Feature.SLIDING_WINDOW),
             *(Feature.LOGITS_SOFT_CAP, Feature.STRUCTURED_OUTPUT, Feature.CUSTOM_LOGITS_PROCESSORS),
             Feature.MIXTURE_OF_EXPERTS,
-            Feature.QUANTIZATION,  # the core's named ops are pure torch
+            Feature.QUANTIZATION,
         )
         missing = {
             Feature.GRAPH_CAPTURE: Capability.unsupported("a CPU has no launch cost that a recorded graph would save"),
@@ -82,6 +82,10 @@ class CpuRefPlatform(Platform):
         free_bytes, _ = self.memory_info()
         share = DEFAULT_KV_CACHE_SHARE / config.parallel_config.world_size  # all ranks share this machine's memory
         return min(available_bytes, DEFAULT_KV_CACHE_BYTES, int(free_bytes * share))
+
+    def op_overrides(self) -> Mapping[str, str]:
+        """Where torch has a better kernel on a CPU than the core's definition of an op, which runs anywhere."""
+        return {"w8a8_int8_linear": "vllm_cpu_ref.ops.CpuW8A8Int8Linear"}
 
     def device_count(self) -> int:
         """Ranks that make sense here: one per core. More would only take turns."""
