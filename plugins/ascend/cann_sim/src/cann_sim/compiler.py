@@ -25,6 +25,8 @@ _FLAGS = (
     "-Wall",
     "-Wextra",
     "-Wno-unused-parameter",
+    "-Wno-maybe-uninitialized",  # g++ suspects moved-from tensors
+    "-Wno-cast-function-type",
     "-D_GLIBCXX_USE_CXX11_ABI=1",
 )
 _LINK = ("-shared", "-pthread", "-Wl,--no-undefined", "-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed")

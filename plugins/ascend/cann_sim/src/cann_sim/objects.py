@@ -43,13 +43,13 @@ def compile_all(place: Place, compiler: Compiler, say: Say) -> dict[str, list[Pa
 
 
 def _target(place: Place, compiler: Compiler, library: Library, source: Path) -> Path:
-    """Its name changes with the source, every header of ours it includes, the compiler and the flags that matter."""
+    """Its name changes with the source, every header of ours it includes, the compiler and the flags that matter: warnings do not."""
     contents = named_contents((source, *reached_headers(source)))
     return place.objects / f"{source.stem}-{_digest_of_flags(place, compiler, library)}-{digest(*contents)}.o"
 
 
 def _digest_of_flags(place: Place, compiler: Compiler, library: Library) -> str:
-    flags = [flag for flag in compiler.flags(library, place.pair) if not flag.startswith(("-I", "/"))]
+    flags = [flag for flag in compiler.flags(library, place.pair) if not flag.startswith(("-I", "-W", "/"))]
     return digest(compiler.path, compiler.version, *flags)[:8]
 
 
