@@ -3,6 +3,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <c10/core/InferenceMode.h>
 
 #include "../common/simulator.h"
 
@@ -39,8 +40,10 @@ void SizedByData::set(const Tensor& value) const {
 
 namespace {
 
-// Device memory as torch sees it may be unreadable from the host (strict mode), so tensors are built over its alias.
+// Device memory as torch sees it may be unreadable from the host (strict mode), so tensors are built over its alias. They are no
+// inference tensors, whatever mode the caller is in: kernels write to them on other threads.
 Tensor over_device_memory(void* data, int64_t offset, at::IntArrayRef shape, at::IntArrayRef strides, at::ScalarType type) {
+    const c10::InferenceMode no_inference(false);
     const auto options = at::TensorOptions().dtype(type);
     if (data == nullptr) return at::empty(shape, options);
     auto* first = static_cast<char*>(data) + offset * static_cast<int64_t>(c10::elementSize(type));

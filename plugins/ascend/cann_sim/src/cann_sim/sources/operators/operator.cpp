@@ -2,6 +2,7 @@
 #include "operator.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
+#include <c10/core/InferenceMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include "../common/simulator.h"
@@ -28,8 +29,9 @@ const Tensor& in_base_format(const aclTensor& handle) {
 
 FormattedTensor formatted(const aclTensor& handle) { return {handle.view, handle.format}; }
 
-// Kernels are plain CPU code: no autograd, and none of the Python layers of the thread that happened to launch.
+// Kernels are plain CPU code: no autograd, no inference mode, and none of the Python layers of the thread that happened to launch.
 struct PlainCpu {
+    c10::InferenceMode no_inference{false};
     at::AutoDispatchBelowAutograd below_autograd;
     c10::impl::ExcludeDispatchKeyGuard no_python{
             c10::DispatchKeySet({c10::DispatchKey::Python, c10::DispatchKey::PythonTLSSnapshot, c10::DispatchKey::PythonDispatcher})};
