@@ -19,7 +19,12 @@ PROMISED = (
     "Platform plugin spyre is activated",
     "from now on nothing is compiled",
 )
-FEW_SHAPES = {"VLLM_DT_CHUNK_LEN": "64", "VLLM_DT_MAX_BATCH_SIZE": "1"}
+FEW_SHAPES = {
+    "VLLM_DT_CHUNK_LEN": "64",
+    "VLLM_DT_MAX_BATCH_SIZE": "1",
+    "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS": "0",
+}
+"""Precompiled headers pay from a dozen shapes on."""
 
 
 def generate(cache: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -37,7 +38,7 @@ class Manifest:
         """Keep what is new; a first compilation's time stays."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = {"about": self._about, "seconds_of": {**seconds_of, **self.known}}
-        draft = self.path.with_suffix(".new")
+        draft = self.path.with_suffix(f".{os.getpid()}")  # ranks write the same
         draft.write_text(json.dumps(content, indent=2, default=str), encoding="utf-8")
         draft.replace(self.path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vllm import envs
@@ -69,7 +70,7 @@ class SpyrePlatform(Platform):
         several_tokens = "decode steps are compiled for one token per row, and verifying drafts takes several"
         limits = {
             Feature.GRAPH_CAPTURE: Capability.unsupported("every step is compiled before the first request instead"),
-            Feature.TENSOR_PARALLEL: Capability.not_yet("collectives inside compiled steps are not tried on cards yet"),
+            Feature.TENSOR_PARALLEL: Capability.partial("proven on CPU backends; no card's compiler has seen it yet"),
             Feature.SPECULATIVE_DECODING: Capability.unsupported(several_tokens),
             Feature.LORA: Capability.unsupported("an adapter per row would need a compiled step per combination"),
             Feature.MIXTURE_OF_EXPERTS: Capability.not_yet(_ROUTING),
@@ -113,6 +114,13 @@ class SpyrePlatform(Platform):
         return "vllm_spyre.runner.SpyreModelRunner"
 
     # -- the device -----------------------------------------------------------------------------------------------------------
+
+    def device_count(self) -> int:
+        """Cards handed to this container, by the runtime's own word or by their device nodes; ranks on a CPU share its cores."""
+        if not Settings.read().runs_on_card:
+            return os.cpu_count() or 1
+        world_size = os.environ.get("AIU_WORLD_SIZE", "")
+        return int(world_size) if world_size.isdecimal() else max(1, len(list(Path("/dev/vfio").glob("[0-9]*"))))
 
     def init_worker_process(self, config: VllmConfig, local_rank: int) -> None:
         """What must be known before torch compiles, and before the vendor's software is imported."""
