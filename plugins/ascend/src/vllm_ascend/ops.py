@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 import torch_npu
 
-from vllm.model_executor.ops.activation import SiluAndMul
+from vllm.model_executor.ops.activation import GeluAndMul, GeluTanhAndMul, SiluAndMul
 from vllm.model_executor.ops.norm import RMSNorm
 from vllm.model_executor.ops.rotary import RotaryEmbedding
 
-__all__ = ["FusedRMSNorm", "FusedRotaryEmbedding", "FusedSiluAndMul"]
+__all__ = ["FusedRMSNorm", "FusedRotaryEmbedding", "FusedSiluAndMul", "NamedGeluAndMul", "NamedGeluTanhAndMul"]
 
 
 class FusedRMSNorm(RMSNorm):
@@ -35,6 +35,26 @@ class FusedSiluAndMul(SiluAndMul):
     def forward(self, gate_up_T2I: torch.Tensor) -> torch.Tensor:
         out_TI: torch.Tensor = torch_npu.npu_swiglu(gate_up_T2I, -1)
         return out_TI
+
+
+class NamedGeluAndMul(GeluAndMul):
+    """npu_gelu, which takes the form by name: torch's own gelu calls one operator for both forms, and drops which was asked for."""
+
+    def forward(self, gate_up_T2I: torch.Tensor) -> torch.Tensor:
+        return _gelu_and_mul(gate_up_T2I, "none")
+
+
+class NamedGeluTanhAndMul(GeluTanhAndMul):
+    """npu_gelu in its other form."""
+
+    def forward(self, gate_up_T2I: torch.Tensor) -> torch.Tensor:
+        return _gelu_and_mul(gate_up_T2I, "tanh")
+
+
+def _gelu_and_mul(gate_up_T2I: torch.Tensor, approximate: str) -> torch.Tensor:
+    gate_TI, up_TI = gate_up_T2I.chunk(2, dim=-1)
+    activated_TI: torch.Tensor = torch_npu.npu_gelu(gate_TI, approximate=approximate)
+    return activated_TI.mul_(up_TI)
 
 
 class FusedRotaryEmbedding(RotaryEmbedding):

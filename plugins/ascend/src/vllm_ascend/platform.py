@@ -91,6 +91,8 @@ class AscendPlatform(Platform):
         return {
             "rms_norm": "vllm_ascend.ops.FusedRMSNorm",
             "silu_and_mul": "vllm_ascend.ops.FusedSiluAndMul",
+            "gelu_and_mul": "vllm_ascend.ops.NamedGeluAndMul",
+            "gelu_tanh_and_mul": "vllm_ascend.ops.NamedGeluTanhAndMul",
             "rotary_embedding": "vllm_ascend.ops.FusedRotaryEmbedding",
             "fused_moe": "vllm_ascend.experts.GroupedExperts",
             "w8a8_int8_linear": "vllm_ascend.quantised.QuantMatmulLinear",

@@ -30,4 +30,4 @@ class QuantMatmulLinear(W8A8Int8Linear):
         out_TO: torch.Tensor = torch_npu.npu_quant_matmul(
             q_TI, weight_IO, scale_O, pertoken_scale=step_T, bias=bias_O, output_dtype=x_I.dtype
         )
-        return out_TO.view(*x_I.shape[:-1], -1)
+        return out_TO.view(*x_I.shape[:-1], out_TO.shape[-1])
