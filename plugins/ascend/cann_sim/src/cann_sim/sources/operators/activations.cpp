@@ -7,7 +7,8 @@
 using namespace cann_sim;
 
 OPERATOR(aclnnSilu, [](Tensor x, Tensor out) { write(out, at::silu(x)); })
-OPERATOR(aclnnGelu, [](Tensor x, Tensor out) { write(out, at::gelu(x)); })
+// torch_npu sends both of torch's forms here and drops `approximate`. Which one the kernel computes is a guess: no page says it.
+OPERATOR(aclnnGelu, [](Tensor x, Tensor out) { write(out, at::gelu(x, "tanh")); })
 OPERATOR(aclnnGeluV2, [](Tensor x, int64_t approximate, Tensor out) { write(out, at::gelu(x, approximate ? "tanh" : "none")); })
 OPERATOR(aclnnFastGelu, [](Tensor x, Tensor out) { write(out, x * at::sigmoid(x * 1.702)); })
 OPERATOR(aclnnSoftplus, [](Tensor x, Scalar beta, Scalar threshold, Tensor out) { write(out, at::softplus(x, beta, threshold)); })

@@ -1,13 +1,16 @@
 // Operators that gather or scatter by index, and those that find indices.
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "operator.h"
 
 using namespace cann_sim;
 
 namespace {
 
-// An empty index tensor stands for a dimension that is taken whole.
+// An empty index tensor stands for a dimension that is taken whole: torch_npu has no other way to say so. That a real index is empty
+// shows in the result.
 c10::List<OptionalTensor> index_list(const OptionalTensorList& indices) {
     c10::List<OptionalTensor> list;
     for (const OptionalTensor& index : indices) {
@@ -27,9 +30,13 @@ Tensor to_long(const Tensor& index) { return index.to(at::kLong); }
 
 }  // namespace
 
-OPERATOR(aclnnIndex, [](Tensor x, OptionalTensorList indices, Tensor out) { write(out, at::index(x, index_list(indices))); })
+OPERATOR(aclnnIndex, [](Tensor x, OptionalTensorList indices, Tensor out) {
+    if (out.numel()) write(out, at::index(x, index_list(indices)));
+})
 OPERATOR(aclnnIndexPutImpl, [](Tensor x, OptionalTensorList indices, Tensor values, bool accumulate, bool) {
-    x.index_put_(index_list(indices), values, accumulate);
+    const auto list = index_list(indices);
+    const auto present = [](const OptionalTensor& index) { return index.has_value(); };
+    if (std::any_of(list.begin(), list.end(), present)) x.index_put_(list, values, accumulate);
 })
 OPERATOR(aclnnIndexSelect, [](Tensor x, int64_t dim, Tensor index, Tensor out) { write(out, at::index_select(x, dim, index)); })
 OPERATOR(aclnnEmbedding, [](Tensor weight, Tensor index, Tensor out) { write(out, at::embedding(weight, to_long(index))); })
