@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -18,6 +19,11 @@ from functools import cache
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+if importlib.util.find_spec("torch_npu") is None:
+    pytest.skip("torch_npu is not installed, whose headers the simulator is compiled with", allow_module_level=True)
 
 TO_DEVICE, TO_HOST, ON_DEVICE = 1, 2, 3
 EXTERNAL = 0x20
@@ -248,3 +254,13 @@ def run(scenario: Callable[..., object], *arguments: object, **settings: object)
     ended = start(scenario, *arguments, **settings)
     assert ended.returncode == 0, f"{scenario.__name__} with {settings} ended with {ended.returncode}:\n{ended.stderr}"
     return ended.answer
+
+
+def torch_environment(environ: dict[str, str], settings: dict[str, object]) -> dict[str, str]:
+    """The environment of a process that runs torch_npu on the simulator with these settings."""
+    from cann_sim.activation import environment
+
+    plain = {
+        name: text for name, text in environ.items() if not name.startswith("CANN_SIM_") or name == "CANN_SIM_CACHE"
+    }
+    return plain | environment(plain, settings)
