@@ -141,6 +141,21 @@ def _elementwise() -> Iterator[Case]:
                 yield Case(name=f"{name}-{label}", function=_call(name), inputs=(x, y))
 
 
+def _broadcast() -> Iterator[Case]:
+    x = values("contiguous", torch.float32)
+    others = {
+        "row": x[1],
+        "column": x[:, 2:3],
+        "more dimensions": torch.stack([x, -x]),
+        "number": x[0, 0],
+        "integers": values("contiguous", torch.int64),
+    }
+    for name in BINARY:
+        for label, other in others.items():
+            yield Case(name=f"{name}-by-{label}", function=_call(name), inputs=(x, other))
+            yield Case(name=f"{label}-{name}", function=_call(name), inputs=(other, x))
+
+
 def _in_place() -> Iterator[Case]:
     x, y = values("contiguous", torch.float32), values("contiguous", torch.float32, seed=1)
     for name in IN_PLACE:
@@ -163,4 +178,4 @@ def _reductions() -> Iterator[Case]:
                 yield Case(name=f"{name}-{layout}-{str(dtype)[6:]}", function=_method(name), inputs=(x, -1))
 
 
-CASES = (*_elementwise(), *_in_place(), *_reductions())
+CASES = (*_elementwise(), *_broadcast(), *_in_place(), *_reductions())

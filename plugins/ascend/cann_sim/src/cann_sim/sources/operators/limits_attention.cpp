@@ -155,11 +155,12 @@ void fused_infer_attention(const Attention& call) {
 }
 
 void compressed_mask_values(const Tensor& mask) {
-    const Tensor square = mask.reshape({2048, 2048}).to(at::kInt);
+    const auto* entries = static_cast<const uint8_t*>(mask.const_data_ptr());  // contiguous, one byte each: checked at the call
+    const auto entry = [&](int64_t row, int64_t column) { return int{entries[row * 2048 + column]}; };
     for (const int64_t i : {0, 1, 127, 128, 1023, 2046}) {
-        const bool zero_on_diagonal = square[i][i].item<int>() == 0, one_above = square[i][i + 1].item<int>() == 1;
-        const bool zero_below = square[i + 1][0].item<int>() == 0, one_at_end = square[i][2047].item<int>() == 1;
-        require(zero_on_diagonal && one_above && zero_below && one_at_end, kAttentionDoc, "atten_mask of sparse modes 2 to 4 must be 1 above the ",
+        const bool zero_up_to_diagonal = entry(i, i) == 0 && entry(i + 1, 0) == 0;
+        const bool one_above = entry(i, i + 1) == 1 && entry(i, 2047) == 1;
+        require(zero_up_to_diagonal && one_above, kAttentionDoc, "atten_mask of sparse modes 2 to 4 must be 1 above the ",
                 "diagonal and 0 elsewhere (torch.triu(torch.ones(2048, 2048), diagonal=1)); row ", i, " is not");
     }
 }
