@@ -24,7 +24,6 @@ FEW_SHAPES = {
     "VLLM_DT_MAX_BATCH_SIZE": "1",
     "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS": "0",
 }
-"""Precompiled headers pay from a dozen shapes on."""
 
 
 def generate(cache: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -68,7 +68,9 @@ class SpyrePlatform(Platform):
             *(Feature.STRUCTURED_OUTPUT, Feature.CUSTOM_LOGITS_PROCESSORS, Feature.ASYNC_SCHEDULING),
         )
         several_tokens = "decode steps are compiled for one token per row, and verifying drafts takes several"
+        fp32 = Capability.unsupported("the card computes in 16 bits and less")
         limits = {
+            Feature.FLOAT32: fp32 if Settings.read().runs_on_card else Capability.full(),
             Feature.GRAPH_CAPTURE: Capability.unsupported("every step is compiled before the first request instead"),
             Feature.TENSOR_PARALLEL: Capability.partial("proven on CPU backends; no card's compiler has seen it yet"),
             Feature.SPECULATIVE_DECODING: Capability.unsupported(several_tokens),
@@ -101,11 +103,13 @@ class SpyrePlatform(Platform):
         return buckets.constraints(config, Settings.read())
 
     def default_kv_cache_bytes(self, config: VllmConfig, available_bytes: int) -> int:
-        """On a CPU, which has other things to do, no more than cpu_ref takes."""
-        if Settings.read().runs_on_card:
-            return available_bytes
+        """Whole GiB: a later start then has a cache of the same size, and finds what was compiled for it. On a CPU a few."""
         wanted_gib = envs.VLLM_CPU_KVCACHE_SPACE
-        return min(available_bytes, CPU_CACHE_BYTES if wanted_gib is None else int(wanted_gib * 2**30))
+        if Settings.read().runs_on_card:
+            most_bytes = available_bytes
+        else:
+            most_bytes = min(available_bytes, CPU_CACHE_BYTES if wanted_gib is None else int(wanted_gib * 2**30))
+        return most_bytes // 2**30 * 2**30 or most_bytes
 
     # -- classes --------------------------------------------------------------------------------------------------------------
 
