@@ -68,7 +68,7 @@ class SpyrePlatform(Platform):
             *(Feature.STRUCTURED_OUTPUT, Feature.CUSTOM_LOGITS_PROCESSORS, Feature.ASYNC_SCHEDULING),
         )
         several_tokens = "decode steps are compiled for one token per row, and verifying drafts takes several"
-        fp32 = Capability.unsupported("the card computes in 16 bits and less")
+        fp32 = Capability.unsupported("the card computes in fp16")
         limits = {
             Feature.FLOAT32: fp32 if Settings.read().runs_on_card else Capability.full(),
             Feature.GRAPH_CAPTURE: Capability.unsupported("every step is compiled before the first request instead"),
@@ -82,8 +82,6 @@ class SpyrePlatform(Platform):
             Feature.SLEEP_MODE: Capability.unsupported("the card's software does not give memory back"),
             Feature.KV_TRANSFER: Capability.unsupported("the card's software hands no cache out"),
         }
-        if "float32" not in self.supported_dtypes():
-            limits[Feature.FLOAT32] = Capability.unsupported("the card computes in fp16")
         return {**dict.fromkeys(full, Capability.full()), **limits}
 
     # -- configuration --------------------------------------------------------------------------------------------------------
