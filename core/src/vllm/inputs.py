@@ -173,6 +173,12 @@ def check_cache_salt(salt: Any) -> str:
         raise InvalidRequestError(
             f"`cache_salt` must have 1 to {MAX_CACHE_SALT_CHARS} characters, got {len(salt)}.", parameter="cache_salt"
         )
+    try:
+        salt.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequestError(
+            f"`cache_salt` must be a text of whole characters, got {salt!r}.", parameter="cache_salt"
+        ) from None
     return salt
 
 

@@ -95,10 +95,16 @@ class InputProcessor:
     def _max_tokens(self, prompt_tokens: int, params: SamplingParams) -> int:
         """What may be generated: the user's max_tokens, cut to the context."""
         room = self._config.max_model_len - prompt_tokens
-        if room < 1:
+        if room == 0:
+            raise InvalidRequestError(
+                f"`max_tokens` must be at least 1, got 0: the prompt's {prompt_tokens} tokens fill this model's context.",
+                parameter="max_tokens",
+                remedy="shorten the prompt, or raise --max-model-len if the model allows it",
+            )
+        if room < 0:
             raise InvalidRequestError(
                 f"This model's maximum context length is {self._config.max_model_len} tokens. However, your prompt "
-                f"contains {prompt_tokens} tokens, which leaves no room for an output token.",
+                f"contains {prompt_tokens} tokens, which is more.",
                 parameter="input_tokens",
                 remedy="shorten the prompt, or raise --max-model-len if the model allows it",
             )

@@ -1,0 +1,128 @@
+"""Owns server-sent events: their framing, errors in mid-stream, and that a client who goes ends the work done for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from fastapi import Response
+
+from vllm.entrypoints.openai.http_errors import error_body
+from vllm.errors import VllmError
+from vllm.logger import init_logger
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+__all__ = ["DONE", "EventStream", "JsonAnswer", "answer_unless_gone", "event", "stream_unless_gone"]
+
+logger = init_logger(__name__)
+
+T = TypeVar("T")
+Events = AsyncGenerator[bytes, None]
+DONE = b"data: [DONE]\n\n"
+CLIENT_CLOSED_REQUEST = 499
+"""No status of HTTP: what logs of servers say of a request whose client went before the answer. Nobody reads it."""
+_encode = msgspec.json.Encoder().encode
+
+
+class ClientGone(Exception):
+    """The client has closed its connection; nobody reads an answer."""
+
+
+class JsonAnswer(Response):
+    """A msgspec structure as JSON."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return _encode(content)
+
+
+def event(data: object) -> bytes:
+    """One event with `data` as JSON."""
+    return b"data: " + _encode(data) + b"\n\n"
+
+
+async def answer_unless_gone(receive: Receive, work: Coroutine[Any, Any, object]) -> Response:
+    """The structure that `work` gives, as JSON; the work is cancelled when the client goes."""
+    try:
+        return JsonAnswer(await _unless_gone(receive, work))
+    except ClientGone:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+async def stream_unless_gone(receive: Receive, events: Events) -> Response:
+    """The events as a stream. Begins when the first is there, so what is refused is answered with a status of its own."""
+    try:
+        return EventStream(await _unless_gone(receive, _first(events)), events)
+    except ClientGone:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+async def _first(events: Events) -> bytes:
+    return await anext(events)
+
+
+async def _unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives. Cancels it and raises ClientGone if the client goes meanwhile."""
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnect(receive))
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone
+        return working.result()
+    finally:
+        gone.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait((working,))
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class EventStream(Response):
+    """A stream of events, then `[DONE]`. Closes the generator when the client goes; an error becomes an event of its own."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, first: bytes, events: Events) -> None:
+        """`first` was taken out of `events` before."""
+        super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._first = first
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the end, or until nobody listens."""
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await _unless_gone(receive, self._send_all(send))
+        except (ClientGone, OSError):
+            logger.debug("The client of %s has gone", scope.get("path"))
+        finally:
+            await self._events.aclose()
+
+    async def _send_all(self, send: Send) -> None:
+        async def tell(body: bytes) -> None:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+
+        await tell(self._first)
+        try:
+            async with aclosing(self._events):
+                async for each in self._events:
+                    await tell(each)
+        except OSError:
+            raise
+        except Exception as error:
+            if not isinstance(error, VllmError):
+                logger.exception("A stream failed")
+            await tell(event(error_body(error)))
+        await send({"type": "http.response.body", "body": DONE, "more_body": False})

@@ -1,0 +1,74 @@
+"""A server without sockets: the application over one engine on one event loop, and clients that talk to it through ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx2
+import openai
+from fastapi import FastAPI
+
+from vllm.config.engine_args import EngineArgs
+from vllm.engine.async_llm import AsyncLLM
+from vllm.entrypoints.openai.api_server import build_app
+from vllm.entrypoints.openai.server_args import ServerArgs
+
+__all__ = ["Served", "served"]
+
+ENGINE: dict[str, Any] = {
+    "max_num_seqs": 16,
+    "num_gpu_blocks_override": 600,
+    "dtype": "float32",
+    "max_model_len": 512,
+    "served_model_name": ["tiny", "other-name"],
+}
+Story = Callable[[], Coroutine[Any, Any, Any]]
+
+
+class Served:
+    """An application, and what tests want of it."""
+
+    def __init__(self, engine: AsyncLLM, args: ServerArgs, runner: asyncio.Runner) -> None:
+        self.engine = engine
+        self._runner = runner
+        self.app: FastAPI = build_app(engine, args)
+        self.http = httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(self.app, raise_app_exceptions=False), base_url="http://test", timeout=60
+        )
+        self.openai = openai.AsyncOpenAI(
+            api_key="none", base_url="http://test/v1", http_client=self.http, max_retries=0, timeout=60
+        )
+
+    def run(self, story: Coroutine[Any, Any, Any]) -> Any:
+        """The story's result, on the engine's loop."""
+        return self._runner.run(story)
+
+    def post(self, path: str, body: Any, **more: Any) -> httpx2.Response:
+        """One answer."""
+        answer: httpx2.Response = self.run(self.http.post(path, json=body, **more))
+        return answer
+
+    def with_args(self, **args: Any) -> Served:
+        """The same engine behind other options."""
+        return Served(self.engine, ServerArgs(**args), self._runner)
+
+
+@contextmanager
+def served(**engine_args: Any) -> Iterator[Served]:
+    """A server whose engine core runs in a thread."""
+    before = os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING")
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    engine = AsyncLLM.from_engine_args(EngineArgs(**(ENGINE | engine_args)))
+    try:
+        with asyncio.Runner() as runner:
+            yield Served(engine, ServerArgs(), runner)
+            engine.shutdown()
+    finally:
+        if before is None:
+            del os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"]
+        else:
+            os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = before
