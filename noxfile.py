@@ -16,7 +16,7 @@ import nox
 sys.path.insert(0, str(Path(__file__).parent))
 
 from ci import environments, notorch, recipes, tutorial, wheels
-from ci.packages import PACKAGES, PLUGINS, package
+from ci.packages import CANN_SIM, PACKAGES, PLUGINS, package
 
 nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = False
@@ -102,9 +102,34 @@ def mutants(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("name", [entry.name for entry in PLUGINS])
 def plugin(session: nox.Session, name: str) -> None:
-    """One plugin's tests against the core of the tree."""
-    tests = f"{package(name).folder}/tests"
-    run(session, recipes.torch().python, "-m", "pytest", tests, *session.posargs, env=recipes.ONE_THREAD)
+    """One plugin's tests against the core of the tree; ascend's on the simulated CANN."""
+    pytest = ("-m", "pytest", f"{package(name).folder}/tests", *session.posargs)
+    if name == "ascend":
+        npu = recipes.npu()
+        run(session, npu.script("cann-sim"), "build")
+        run(session, npu.script("cann-sim"), "run", "--", npu.python, *pytest, env=recipes.ONE_THREAD)
+    else:
+        run(session, recipes.torch().python, *pytest, env=recipes.ONE_THREAD)
+
+
+@nox.session
+def cann_sim(session: nox.Session) -> None:
+    """The tests of the simulated CANN, which is compiled first, and of what torch_npu without CANN does to the others."""
+    npu = recipes.npu()
+    run(session, npu.script("cann-sim"), "build")
+    tests = (f"{CANN_SIM.folder}/tests", "core/tests/platforms/test_torch_import.py")
+    # torch does not load torch_npu by itself; each test says where it shall.
+    quiet = dict(recipes.ONE_THREAD) | {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
+    run(session, npu.python, "-m", "pytest", *tests, *session.posargs, env=quiet)
+
+
+@nox.session(default=False)
+def cann_sim_pair(session: nox.Session) -> None:
+    """The simulated CANN on another torch and torch_npu, which may bring gigabytes: `nox -s cann_sim_pair -- 2.12.0`."""
+    (release,) = session.posargs or ["2.12.0"]
+    other = recipes.other_pair(release)
+    run(session, other.script("cann-sim"), "build")
+    run(session, other.python, "-m", "pytest", f"{CANN_SIM.folder}/tests", env=recipes.ONE_THREAD)
 
 
 @nox.session(name="tutorial")

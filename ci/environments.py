@@ -30,18 +30,20 @@ class InterpreterMissing(RuntimeError):
 class Recipe:
     """What an environment holds.
 
-    `bare` packages come without their dependencies, so that `requirements` alone says what else is there.
+    `bare` packages come without their dependencies, so that `requirements` alone says what else is there; so do the
+    requirements in `alone`.
     """
 
     python: str
     requirements: tuple[str, ...]
     packages: tuple[Package, ...] = ()
     bare: bool = False
+    alone: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """Changes with everything that decides the content, the packages' metadata included."""
         metadata = [(entry.path / "pyproject.toml").read_text() for entry in self.packages]
-        texts = [self.python, *self.requirements, str(self.bare), CONSTRAINTS.read_text(), *metadata]
+        texts = [self.python, *self.requirements, str(self.bare), *self.alone, CONSTRAINTS.read_text(), *metadata]
         return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
@@ -98,5 +100,7 @@ def ensure(path: Path, recipe: Recipe) -> Environment:
         environment.install("--no-deps", *editable)
     else:
         environment.install(*recipe.requirements, *editable)
+    if recipe.alone:
+        environment.install("--no-deps", *recipe.alone)
     stamp.write_text(recipe.digest())
     return environment

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from types import MappingProxyType
 
-from ci.environments import Environment, Recipe, ensure
-from ci.packages import CORE, PACKAGES, ROOT, package
+from ci.environments import Environment, Recipe, create, ensure, run
+from ci.packages import CANN_SIM, CORE, PACKAGES, ROOT, package
 
-__all__ = ["MAIN_PYTHON", "ONE_THREAD", "docs", "source_path", "tools", "torch", "without_torch"]
+__all__ = ["MAIN_PYTHON", "ONE_THREAD", "docs", "npu", "other_pair", "source_path", "tools", "torch", "without_torch"]
 
 MAIN_PYTHON = "3.11"
 ONE_THREAD = MappingProxyType({"OMP_NUM_THREADS": "1"})
@@ -39,6 +39,22 @@ def torch() -> Environment:
     """Everything: core and all plugins editable, with torch, pytest and mypy."""
     requirements = ("torch", "mypy", "types-PyYAML", "pytest-xdist", "nox", *_READING, *_BUILDING, *_TESTING)
     return ensure(ROOT / ".nox" / "torch", Recipe(python=MAIN_PYTHON, requirements=requirements, packages=PACKAGES))
+
+
+def npu() -> Environment:
+    """Core, cpu_ref, ascend and the simulated CANN, editable, with torch_npu: what Ascend's tests run in."""
+    packages = (CORE, package("cpu_ref"), package("ascend"), CANN_SIM)
+    recipe = Recipe(python=MAIN_PYTHON, requirements=("torch", *_TESTING), packages=packages, alone=("torch-npu",))
+    return ensure(ROOT / ".nox" / "npu", recipe)
+
+
+def other_pair(release: str) -> Environment:
+    """The simulated CANN with another torch and torch_npu than CI's constraints name."""
+    environment = create(ROOT / ".nox" / f"pair-{release}", MAIN_PYTHON)
+    pip = (environment.python, "-m", "pip", "install", "--quiet")
+    run(*pip, f"torch=={release}", "numpy", "pyyaml", "packaging", *_TESTING, f"--editable=./{CANN_SIM.folder}")
+    run(*pip, "--no-deps", f"torch-npu=={release}")
+    return environment
 
 
 def without_torch(python: str) -> Environment:

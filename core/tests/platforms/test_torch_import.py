@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -46,3 +47,32 @@ def test_torch_alone_fails(broken_vendor: PluginSite) -> None:
 def test_torch_after_ours_works(broken_vendor: PluginSite, before: str) -> None:
     result = import_torch(broken_vendor, before)
     assert result.stdout == "2.0\n", result.stderr
+
+
+WITHOUT_CANN = pytest.mark.skipif(
+    find_spec("torch_npu") is None, reason="torch_npu is not installed; `nox -s cann_sim` has it"
+)
+GENERATE = "from vllm.entrypoints.cli.main import main; main(['generate', 'Count: 17 18 19'])"
+
+
+def without_cann(code: str) -> subprocess.CompletedProcess[str]:
+    """In a process that finds no CANN, though torch_npu is installed."""
+    dropped = ("ASCEND_", "LD_LIBRARY_PATH", "TORCH_DEVICE_BACKEND_AUTOLOAD", "CANN_SIM_")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False, timeout=240
+    )
+
+
+@WITHOUT_CANN
+def test_the_real_torch_npu_without_cann_breaks_torch() -> None:
+    failed = without_cann("import torch")
+    assert failed.returncode != 0
+    assert "torch_npu" in failed.stderr
+
+
+@WITHOUT_CANN
+def test_the_real_torch_npu_without_cann_breaks_no_generation_on_another_platform() -> None:
+    done = without_cann(GENERATE)
+    assert "20 21 22" in done.stdout, done.stderr
+    assert "Platform plugin cpu_ref is activated" in done.stderr
