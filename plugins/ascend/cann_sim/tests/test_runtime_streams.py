@@ -200,3 +200,13 @@ def test_who_waits_for_failed_work_has_failed(mode: str) -> None:
     code, message = run(wait_for_failed, streams=mode, faults="aclrtMemsetAsync=fail")
     assert code == 507015
     assert "aclrtMemsetAsync failed on device 0, stream 1" in message
+
+
+def destroyed(acl: Acl) -> object:
+    stream, cell = acl.stream(), acl.malloc(4)
+    acl.call("aclrtDestroyStream", stream)
+    return acl.code_of("aclrtMemsetAsync", cell, 4, 1, 4, stream)
+
+
+def test_a_destroyed_stream_takes_no_work() -> None:
+    assert run(destroyed) == 107000

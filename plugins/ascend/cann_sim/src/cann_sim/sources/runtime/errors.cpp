@@ -38,7 +38,7 @@ aclError report(aclError code, const std::string& message) {
 aclError before_operation(const std::string& name, uint64_t bytes) {
     const int device = current_device();
     count_call(name);
-    if (settings().trace) trace("device " + std::to_string(device) + " " + name + " " + std::to_string(bytes) + " bytes");
+    if (settings().trace) trace("call on device " + std::to_string(device) + ": " + name + " " + std::to_string(bytes) + " bytes");
     const Fault fault = fault_at_call(name, device);
     if (fault.action == FaultAction::none) return ACL_SUCCESS;
     const bool memory = fault.action == FaultAction::oom;

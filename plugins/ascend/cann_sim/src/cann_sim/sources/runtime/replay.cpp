@@ -18,6 +18,7 @@ void take_over(Stream& stream, const std::optional<Failure>& failure) {
 
 Task run_group(const std::shared_ptr<Group>& group, Stream& stream) {
     Task task;
+    for (const Task& member : *group->tasks) task.operation.may_block |= member.operation.may_block;
     task.run = [group, &stream] {
         std::shared_ptr<const std::vector<Task>> tasks;
         {

@@ -62,7 +62,8 @@ void read_streams(Settings& settings) {
     } else if (value.rfind("adversarial", 0) == 0) {
         settings.streams = StreamMode::adversarial;
         const std::string rest = value.substr(std::string("adversarial").size());
-        if (!rest.empty() && rest[0] != ':') refuse("CANN_SIM_STREAMS", value, expected);
+        const bool digits = rest.size() > 1 && rest.find_first_not_of("0123456789", 1) == std::string::npos;
+        if (!rest.empty() && (rest[0] != ':' || !digits)) refuse("CANN_SIM_STREAMS", value, expected);
         if (!rest.empty()) settings.seed = number("CANN_SIM_STREAMS", rest.substr(1), expected);
     } else {
         refuse("CANN_SIM_STREAMS", value, expected);

@@ -13,6 +13,7 @@ aclError enqueue(aclrtStream handle, const Operation& operation, std::function<v
     task.run = std::move(work);
     Lock lock(timeline().mutex);
     Stream& stream = stream_of(lock, handle);
+    if (stream.retired) return report(ACL_ERROR_RT_PARAM_INVALID, operation.name + " on a stream that was destroyed");
     if (stream.update) {
         stream.update->tasks.push_back(std::move(task));
         return ACL_SUCCESS;
@@ -52,6 +53,7 @@ aclError destroy(const std::string& function, aclrtStream handle, bool finish_fi
     stream.retired = true;
     stream.aborting = true;
     stream.queue.clear();
+    stream.granted = 0;
     timeline().changed.notify_all();
     return ACL_SUCCESS;
 }
@@ -113,6 +115,7 @@ CANN_API aclError aclrtDeviceTaskAbort(int32_t device, uint32_t) {
     for (Stream* stream : timeline().streams) {
         if (!of_device(stream)) continue;
         stream->queue.clear();
+        stream->granted = 0;
         stream->aborting = true;
     }
     timeline().changed.notify_all();

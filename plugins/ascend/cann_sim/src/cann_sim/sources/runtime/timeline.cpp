@@ -200,7 +200,7 @@ void execute(const Task& task, Stream& stream) {
     const Operation& operation = task.operation;
     current_operation = operation.name;
     if (!operation.name.empty()) {
-        if (settings().trace) trace(place(stream) + ": " + operation.name + " " + std::to_string(operation.bytes) + " bytes");
+        if (settings().trace) trace("run on " + place(stream) + ": " + operation.name + " " + std::to_string(operation.bytes) + " bytes");
         apply(fault_at_execution(operation.name, stream.device), task, stream);
         count_launch(operation.name, operation.bytes);
     }
