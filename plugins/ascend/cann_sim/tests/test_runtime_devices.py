@@ -6,7 +6,6 @@ import ctypes
 import json
 
 import pytest
-
 from acl_calls import Acl, run, start
 
 CUBE_CORES, VECTOR_CORES = 102, 201
