@@ -40,6 +40,10 @@ VLLM_RPC_BASE_PATH: Path | None
 VLLM_MAX_STOP_STRINGS: int
 VLLM_MAX_N_SEQUENCES: int
 VLLM_ALLOW_LONG_MAX_MODEL_LEN: bool
+VLLM_API_KEY: str | None
+VLLM_SERVER_DEV_MODE: bool
+VLLM_HTTP_TIMEOUT_KEEP_ALIVE: int
+VLLM_MAX_COMPLETION_PROMPTS: int
 
 
 @dataclass(frozen=True)
@@ -180,6 +184,10 @@ TABLE: tuple[Variable, ...] = (
     Variable(
         "VLLM_ALLOW_LONG_MAX_MODEL_LEN", _flag, "0", "1 allows a --max-model-len beyond what the model was made for"
     ),
+    Variable("VLLM_API_KEY", str, None, "a key that requests to the server must show, beside those of --api-key"),
+    Variable("VLLM_SERVER_DEV_MODE", _flag, "0", "1 serves routes for development: /sleep, /collective_rpc and others"),
+    Variable("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", _count, "5", "seconds that the server keeps an idle connection open"),
+    Variable("VLLM_MAX_COMPLETION_PROMPTS", _count, "1024", "most prompts that one completion request may give"),
 )
 _BY_NAME: Mapping[str, Variable] = {variable.name: variable for variable in TABLE}
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
     _LoggerAdapter = logging.LoggerAdapter  # not subscriptable before Python 3.11
 
-__all__ = ["VllmLogger", "init_logger", "process_name", "set_process_name"]
+__all__ = ["VllmLogger", "init_logger", "log_like_us", "process_name", "set_process_name"]
 
 ROOT_NAME = "vllm"
 DATE_FORMAT = "%m-%d %H:%M:%S"
@@ -81,6 +81,16 @@ def set_process_name(name: str | None) -> None:
     """Put `(name pid=N) ` before each line of this process; called first thing by every child process."""
     global _process_name
     _process_name = name
+
+
+def log_like_us(name: str, level: str) -> None:
+    """Let another library's logger write through our handlers, in our format. A logging configuration of the user's wins."""
+    _configure_once()
+    if envs.VLLM_CONFIGURE_LOGGING and envs.VLLM_LOGGING_CONFIG_PATH is None:
+        other = logging.getLogger(name)
+        other.handlers = logging.getLogger(ROOT_NAME).handlers
+        other.setLevel(level.upper() if level != "trace" else logging.DEBUG)
+        other.propagate = False
 
 
 def process_name() -> str | None:

@@ -25,8 +25,11 @@ def _misuse(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 @pytest.mark.parametrize(
     "words, message",
     [
-        ("generat x", "vllm: There is no command `vllm generat`; there are generate, bench, plugin, collect-env."),
-        ("serve some/model", "vllm: `vllm serve` is not in this release yet."),
+        (
+            "generat x",
+            "vllm: There is no command `vllm generat`; there are generate, bench, plugin, serve, collect-env.",
+        ),
+        ("serve a b", "vllm: One server serves one model, but a and b are given."),
         (
             "generate x --max-tokens many",
             "vllm: max_tokens (--max-tokens) is 'many', but it must be a whole number >= 1",

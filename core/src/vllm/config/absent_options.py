@@ -9,7 +9,7 @@ from typing import Any
 
 from vllm.errors import ConfigError
 
-__all__ = ["ABSENT", "refuse_absent"]
+__all__ = ["ABSENT", "OF_THE_SERVER", "refuse_absent"]
 
 _BY_FEATURE: dict[str, str] = {
     "LoRA adapters": """enable_lora lora_modules max_loras max_lora_rank lora_dtype max_cpu_loras fully_sharded_loras
@@ -35,19 +35,30 @@ _BY_FEATURE: dict[str, str] = {
     "KV caches of several kinds": """mamba_cache_dtype mamba_ssm_cache_dtype mamba_block_size mamba_cache_mode mamba_backend
         disable_hybrid_kv_cache_manager kv_cache_dtype_skip_layers""",
     "prompt embeddings": "enable_prompt_embeds",
-    "reasoning and tool parsers": "reasoning_parser reasoning_parser_plugin reasoning_config tool_call_parser enable_auto_tool_choice",
+    "parsers and tools from outside": "reasoning_parser_plugin reasoning_config tool_parser_plugin tool_server",
     "choosing a structured-output library (it is llguidance)": "structured_outputs_config guided_decoding_backend",
     "tracing and profiling": """profiler_config otlp_traces_endpoint collect_detailed_traces enable_layerwise_nvtx_tracing
         kv_cache_metrics show_hidden_metrics_for_version enable_mfu_metrics""",
     "choosing compiler levels": """optimization_level performance_mode max_cudagraph_capture_size kernel_config
         attention_config ir_op_priority""",
     "switching kernels of one vendor": "disable_custom_all_reduce disable_cascade_attn disable_sliding_window use_fp64_gumbel",
-    "further admission limits": "max_num_queued_tokens max_num_active_seqs max_num_scheduled_tokens",
-    "request logging": "enable_log_requests aggregate_engine_logging logging_config log_level log_config_file",
-    "the HTTP server (`vllm serve`)": """host port api_key root_path uvicorn_log_level disable_uvicorn_access_log ssl_keyfile
-        ssl_certfile allowed_origins middleware api_server_count headless chat_template_content_format shutdown_timeout uds
-        enable_prompt_tokens_details enable_force_include_usage enable_request_id_headers enable_server_load_tracking grpc""",
+    "further admission limits": "max_num_active_seqs max_num_scheduled_tokens",
+    "further logging": """aggregate_engine_logging logging_config log_level log_config_file enable_log_outputs enable_log_deltas
+        log_error_stack disable_access_log_for_endpoints""",
+    "servers of several processes, or without HTTP": "api_server_count headless grpc tokens_only enable_scale_out",
+    "other settings of the HTTP server": """enable_ssl_refresh h11_max_incomplete_event_size h11_max_header_count enable_offline_docs
+        disable_frontend_multiprocessing""",
 }
+
+_OF_THE_SERVER = """host port uds root_path ssl_keyfile ssl_certfile ssl_ca_certs ssl_cert_reqs ssl_ciphers api_key allowed_origins
+    allowed_methods allowed_headers allow_credentials middleware disable_fastapi_docs chat_template_content_format
+    trust_request_chat_template default_chat_template_kwargs response_role enable_auto_tool_choice tool_call_parser
+    exclude_tools_when_tool_choice_none reasoning_parser return_tokens_as_token_ids enable_prompt_tokens_details
+    enable_force_include_usage enable_request_id_headers enable_tokenizer_info_endpoint enable_log_requests max_log_len
+    uvicorn_log_level disable_uvicorn_access_log enable_server_load_tracking max_request_body_bytes shutdown_timeout restart_engine"""
+
+OF_THE_SERVER = frozenset(_OF_THE_SERVER.split())
+"""Options of `vllm serve` alone (a test compares them with ServerArgs): the engine and offline commands have none of them."""
 
 ABSENT: dict[str, str] = {name: feature for feature, names in _BY_FEATURE.items() for name in names.split()}
 """Keyword -> what it belongs to."""
@@ -60,6 +71,10 @@ _OTHER_WAY: dict[str, str] = {
     "log_level": "set the environment variable VLLM_LOGGING_LEVEL",
     "logging_config": "set the environment variable VLLM_LOGGING_CONFIG_PATH",
     "log_config_file": "set the environment variable VLLM_LOGGING_CONFIG_PATH",
+    "h11_max_incomplete_event_size": "leave it out: httptools reads the requests, not h11",
+    "h11_max_header_count": "leave it out: httptools reads the requests, not h11",
+    "disable_frontend_multiprocessing": "set the environment variable VLLM_ENABLE_V1_MULTIPROCESSING=0",
+    "api_server_count": "leave it out: one process serves",
 }
 
 
@@ -69,10 +84,14 @@ def refuse_absent(name: str, value: Any, *, show: str | None = None) -> bool:
     Raises:
         ConfigError: it asks for something that is not here.
     """
-    if name not in ABSENT:
+    if name not in ABSENT and name not in OF_THE_SERVER:
         return False
     if value is None or value is False:
         return True
+    if name in OF_THE_SERVER:
+        raise ConfigError(
+            f"{show or name} belongs to the HTTP server: only `vllm serve` has it.", remedy="leave it out"
+        )
     raise ConfigError(
         f"{show or name} belongs to {ABSENT[name]}, which this release does not have.",
         remedy=_OTHER_WAY.get(name, "leave it out"),

@@ -68,6 +68,7 @@ class AsyncLLM:
         self._numbers = itertools.count()
         self._listening = False
         self._dead: BaseException | None = None
+        self._death = asyncio.Event()
 
     @classmethod
     def from_engine_args(cls, engine_args: EngineArgs) -> AsyncLLM:
@@ -165,6 +166,12 @@ class AsyncLLM:
         self._listen()
         self._raise_if_dead()
 
+    async def wait_until_dead(self) -> BaseException:
+        """Why the engine stopped, once it has; after `end_requests` and `shutdown` too."""
+        self._listen()
+        await self._death.wait()
+        return self.dead_error
+
     def get_tokenizer(self) -> Tokenizer:
         """The model's tokenizer. Raises InvalidRequestError with `skip_tokenizer_init`."""
         if self.tokenizer is None:
@@ -192,14 +199,22 @@ class AsyncLLM:
         """Free the device's memory until `wake_up`; only where the platform can."""
         await self._call(EngineCore.sleep, level)
 
+    async def is_sleeping(self) -> bool:
+        """Whether weights or KV cache are away."""
+        return await self._call(EngineCore.is_sleeping)
+
     async def wake_up(self, tags: Iterable[str] | None = None) -> None:
         """Undo `sleep`."""
         await self._call(EngineCore.wake_up, tuple(tags or ()))
 
-    def shutdown(self) -> None:
-        """Stop the engine core; requests that run end with EngineDeadError."""
+    def end_requests(self, why: str) -> None:
+        """Take no request any more, and end those that run with EngineDeadError. `shutdown` comes next; unlike it, this never blocks."""
         if self._dead is None:
-            self._end_all(EngineDeadError("The engine was shut down."))
+            self._end_all(EngineDeadError(why))
+
+    def shutdown(self) -> None:
+        """Stop the engine core and wait for its end; requests that run end with EngineDeadError."""
+        self.end_requests("The engine was shut down.")
         self._client.close()
 
     # -- inner ----------------------------------------------------------------------------------------------------------------
@@ -271,6 +286,7 @@ class AsyncLLM:
     def _end_all(self, error: BaseException) -> None:
         """The engine is gone: everybody who waits is told."""
         self._dead = error
+        self._death.set()
         for stream in self._streams.values():
             stream.fail(self._death_for_reader())
         for future in self._calls.values():

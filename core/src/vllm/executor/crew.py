@@ -27,7 +27,6 @@ logger = init_logger(__name__)
 
 STOP_s = 3.0
 """Time for a worker that was told to stop: it leaves its groups and frees its device."""
-TERMINATE_s = 2.0
 KILL_s = 2.0
 
 
@@ -71,12 +70,12 @@ class Crew:
             worker.connection.send_bytes(b"".join(encode(setup)))
 
     def end(self, *, gently: bool) -> None:
-        """End every process: told to stop if `gently`, then SIGTERM, then SIGKILL. Only the first call does it, in the engine itself."""
+        """End every process: told to stop if `gently`, then SIGKILL (SIGTERM is ignored). Only the first call does it, in the engine."""
         if self._ended or os.getpid() != self._pid:
             return
         self._ended, workers = True, self.workers
         if not (gently and self._tell_to_stop(workers) and _all_end(workers, STOP_s)):
-            _terminate(workers)
+            _kill(workers)
         for worker in workers:
             worker.connection.close()
         self.board.close()
@@ -95,11 +94,7 @@ class Crew:
         return True
 
 
-def _terminate(workers: list[WorkerHandle]) -> None:
-    for worker in workers:
-        worker.process.terminate()
-    if _all_end(workers, TERMINATE_s):
-        return
+def _kill(workers: list[WorkerHandle]) -> None:
     for worker in workers:
         worker.process.kill()
     if not _all_end(workers, KILL_s):

@@ -1,4 +1,4 @@
-"""Owns what a worker asks of its operating system: a name in `ps`, to die with its engine, to leave Ctrl-C to the engine."""
+"""Owns what a worker asks of its operating system: a name in `ps`, to die with its engine, to leave signals to the engine."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ def interrupts_held_back() -> Iterator[None]:
 
 
 def ignore_interrupts() -> None:
-    """In a worker: a terminal sends Ctrl-C to every process; only the engine answers it."""
+    """In a worker: terminals send Ctrl-C, and job managers SIGTERM, to every process of a group; only the engine answers them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 

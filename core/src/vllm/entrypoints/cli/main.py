@@ -20,11 +20,11 @@ from vllm.errors import ConfigError, VllmError, near_names
 
 __all__ = ["main"]
 
-_COMMANDS = {"generate": "generate", "bench": "bench", "plugin": "plugin", "collect-env": "collect_env"}
+_COMMANDS = {"generate": "generate", "bench": "bench", "plugin": "plugin", "serve": "serve", "collect-env": "collect_env"}
 """Command -> its module beside this one."""
 _OFFLINE = "`vllm generate` works offline; so does vllm.LLM in Python"
 _NOT_YET = {
-    **dict.fromkeys(("serve", "chat", "complete", "run-batch"), _OFFLINE),
+    **dict.fromkeys(("chat", "complete", "run-batch"), _OFFLINE),
     **dict.fromkeys(("bench serve", "bench sweep"), "`vllm bench throughput` and `vllm bench latency` need no server"),
 }
 """Commands of vLLM's that this release does not have -> what there is instead."""

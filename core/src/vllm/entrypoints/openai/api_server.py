@@ -2,39 +2,133 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import inspect
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute, Route
 
+import vllm
+from vllm import envs
 from vllm.entrypoints.openai.basic_routes import router as basic_routes
+from vllm.entrypoints.openai.completions import router as completions
+from vllm.entrypoints.openai.dev_routes import router as dev_routes
 from vllm.entrypoints.openai.http_errors import add_error_handlers
+from vllm.entrypoints.openai.http_metrics import HttpMetrics
+from vllm.entrypoints.openai.middleware import ApiKeyGuard, BodyLimit, LoadCounter, RequestIds
+from vllm.entrypoints.openai.tokenize_routes import router as tokenize_routes
+from vllm.errors import ConfigError, PluginError, in_a_sentence
+from vllm.logger import init_logger
+from vllm.plugins import load_dotted
 
 if TYPE_CHECKING:
     from vllm.engine.async_llm import AsyncLLM
     from vllm.entrypoints.openai.server_args import ServerArgs
 
-__all__ = ["ServerState", "build_app", "state_of"]
+__all__ = ["ServerState", "build_app", "routes_in", "state_of"]
+
+logger = init_logger(__name__)
+
+_ROUTERS = (basic_routes, tokenize_routes, completions)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ServerState:
-    """What every route may use; `app.state.server`."""
+    """What every route may use; `app.state.server`. Ask it anew in each request: an engine that died may be replaced."""
 
     engine: AsyncLLM
     args: ServerArgs
+    is_restarting: bool = False
+    """The engine has died and another one starts."""
+    started_s: int = field(default_factory=lambda: int(time.time()))
+    """Seconds since 1970."""
+    load: LoadCounter = field(default_factory=LoadCounter)
+    http_metrics: HttpMetrics = field(default_factory=HttpMetrics)
 
 
-def build_app(engine: AsyncLLM, args: ServerArgs) -> FastAPI:
+def build_app(engine: AsyncLLM, args: ServerArgs, *, state: ServerState | None = None) -> FastAPI:
     """The application over a running engine; it neither starts nor stops it."""
-    app = FastAPI(title="vLLM", root_path=args.root_path or "")
-    app.state.server = ServerState(engine, args)
+    shows_docs = not args.disable_fastapi_docs
+    app = FastAPI(
+        title="vLLM",
+        version=vllm.__version__,
+        root_path=args.root_path or "",
+        openapi_url="/openapi.json" if shows_docs else None,
+    )
+    state = app.state.server = state or ServerState(engine, args)
     add_error_handlers(app)
-    app.include_router(basic_routes)
+    for router in _ROUTERS:
+        app.include_router(router)
+    if envs.VLLM_SERVER_DEV_MODE:
+        logger.warning(
+            "VLLM_SERVER_DEV_MODE=1: routes that reach into the engine are served to everybody who can connect."
+        )
+        app.include_router(dev_routes)
+    _add_middleware(app, args, state)
     return app
+
+
+def _add_middleware(app: FastAPI, args: ServerArgs, state: ServerState) -> None:
+    """From the routes outwards. The user's own sees everything, CORS what is refused too."""
+    keys = (*(args.api_key or ()), *([envs.VLLM_API_KEY] if envs.VLLM_API_KEY else []))
+    app.add_middleware(BodyLimit, max_bytes=args.max_request_body_bytes)
+    if keys:
+        app.add_middleware(ApiKeyGuard, keys=keys)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=args.allowed_origins,
+        allow_methods=args.allowed_methods,
+        allow_headers=args.allowed_headers,
+        allow_credentials=args.allow_credentials,
+    )
+    if args.enable_request_id_headers:
+        app.add_middleware(RequestIds)
+    if args.enable_server_load_tracking:
+        app.add_middleware(state.load.middleware)
+    app.add_middleware(state.http_metrics.middleware)
+    for path in args.middleware:
+        _add_users_middleware(app, path)
+
+
+def _add_users_middleware(app: FastAPI, path: str) -> None:
+    """A class, or an async function (request, call_next)."""
+    found: Any
+    try:
+        found = load_dotted(path)
+    except (ImportError, PluginError) as error:
+        raise ConfigError(f"--middleware {path} cannot be loaded: {in_a_sentence(error)}") from error
+    if inspect.isclass(found):
+        app.add_middleware(found)
+    elif inspect.iscoroutinefunction(found):
+        app.middleware("http")(found)
+    else:
+        raise ConfigError(
+            f"--middleware {path} is neither a class nor an async function.", remedy="see docs/serving.md"
+        )
+
+
+def routes_in(routes: Iterable[BaseRoute]) -> Iterator[Route]:
+    """Every route with a path. Older FastAPI copies those of an included router, newer keeps the router itself."""
+    for route in routes:
+        if isinstance(route, Route):
+            yield route
+        router = getattr(route, "original_router", None)
+        if isinstance(router, APIRouter):
+            yield from routes_in(router.routes)
 
 
 def state_of(request: Request) -> ServerState:
     """The server's state, for a route."""
     state: ServerState = request.app.state.server
     return state
+
+
+if __name__ == "__main__":
+    from vllm.entrypoints.cli.main import main
+
+    sys.exit(main(["serve", *sys.argv[1:]]))

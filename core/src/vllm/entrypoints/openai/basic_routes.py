@@ -1,25 +1,40 @@
-"""Owns the routes that say what is served and whether it lives."""
+"""Owns the routes that say what is served, how it does, and whether it lives."""
 
 from __future__ import annotations
 
-import time
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import prometheus_client as prom
 from fastapi import APIRouter, Request, Response
 
 import vllm
+
+if TYPE_CHECKING:
+    from vllm.entrypoints.openai.api_server import ServerState
 
 __all__ = ["router"]
 
 router = APIRouter()
 
 
+def _state(request: Request) -> ServerState:
+    state: ServerState = request.app.state.server
+    return state
+
+
 @router.get("/health")
 async def health(request: Request) -> Response:
     """200 with an empty body while the engine takes requests, else 503."""
-    engine = request.app.state.server.engine
-    return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE if engine.errored else HTTPStatus.OK)
+    dead = _state(request).engine.errored
+    return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE if dead else HTTPStatus.OK)
+
+
+@router.get("/ping")
+@router.post("/ping")
+async def ping(request: Request) -> Response:
+    """The same, as SageMaker asks for it."""
+    return await health(request)
 
 
 @router.get("/version")
@@ -31,18 +46,36 @@ async def version() -> dict[str, str]:
 @router.get("/v1/models")
 async def models(request: Request) -> dict[str, Any]:
     """The names under which the model is served."""
-    model = request.app.state.server.engine.model_config
+    state = _state(request)
+    model = state.engine.model_config
     names = (model.served_model_name, *model.served_model_aliases)
-    return {"object": "list", "data": [_card(name, model.served_model_name, model.max_model_len) for name in names]}
+    return {"object": "list", "data": [_card(name, model.served_model_name, state) for name in names]}
 
 
-def _card(name: str, root: str, max_model_len: int) -> dict[str, Any]:
+def _card(name: str, root: str, state: ServerState) -> dict[str, Any]:
     return {
         "id": name,
         "object": "model",
-        "created": int(time.time()),
+        "created": state.started_s,
         "owned_by": "vllm",
         "root": root,
         "parent": None,
-        "max_model_len": max_model_len,
+        "max_model_len": state.engine.model_config.max_model_len,
+        "permission": [],
     }
+
+
+@router.get("/load")
+async def load(request: Request) -> dict[str, int]:
+    """Requests being answered; counted with --enable-server-load-tracking."""
+    return {"server_load": _state(request).load.under_way}
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Everything that is counted, as Prometheus reads it."""
+    state = _state(request)
+    of_engine = state.engine.metrics
+    registries = [state.http_metrics.registry, *([] if of_engine is None else [of_engine.registry])]
+    text = b"".join(prom.generate_latest(registry) for registry in registries)
+    return Response(text, media_type=prom.CONTENT_TYPE_LATEST)

@@ -1,0 +1,67 @@
+"""Owns the order of a server's start: the address, the configuration, the engine core's process, and while that works, everything else."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from vllm.entrypoints.openai.listener import check_tls, open_listener
+from vllm.executor.os_process import name_process
+from vllm.logger import init_logger, set_process_name
+from vllm.plugins import load_general_plugins
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from vllm.config.engine_args import EngineArgs
+    from vllm.entrypoints.openai.listener import Listener
+    from vllm.entrypoints.openai.server_args import ServerArgs
+
+__all__ = ["serve"]
+
+logger = init_logger(__name__)
+NAME = "APIServer"
+
+
+def serve(engine_args: EngineArgs, args: ServerArgs) -> int:
+    """Serve until SIGTERM or SIGINT (0), or until the engine has died (1). Raises VllmError where the server cannot start."""
+    set_process_name(NAME)
+    name_process(f"Vllm{NAME}")
+    with _sigterm_ends_the_start():
+        check_tls(args)
+        listener = open_listener(args)
+        try:
+            return _serve_on(listener, engine_args, args)
+        finally:
+            listener.close()
+
+
+def _serve_on(listener: Listener, engine_args: EngineArgs, args: ServerArgs) -> int:
+    load_general_plugins()
+    config = engine_args.create_engine_config()
+    from vllm.engine.async_llm import AsyncLLM, start_core
+
+    client = start_core(config)
+    try:
+        from vllm.entrypoints.openai.lifecycle import run_server  # what is slow to import: the core starts meanwhile
+    except BaseException:
+        client.close()
+        raise
+    engine = AsyncLLM(config, client=client)
+    return run_server(engine, args, listener, start_again=lambda: AsyncLLM(config))
+
+
+@contextmanager
+def _sigterm_ends_the_start() -> Iterator[None]:
+    """Before the server answers signals itself, SIGTERM ends the program in order: its children and files go with it."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
