@@ -15,10 +15,11 @@ import pytest
 if find_spec("torch_npu") is None:
     pytest.skip("torch_npu is not installed", allow_module_level=True)
 
+before = dict(os.environ)
 os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
 os.environ["TASK_QUEUE_ENABLE"] = "0"
 
-import cann_sim
+import cann_sim  # noqa: E402
 
 cann_sim.activate(streams="sync")
 
@@ -29,6 +30,9 @@ __all__ = ["NPU", "agrees", "counted", "to_npu", "torch", "torch_npu"]
 
 NPU = torch.device("npu:0")
 torch.npu.config.allow_internal_format = True  # weights in FRACTAL_NZ
+torch.ones(1, device=NPU)  # by now everything has read its variables: other tests' processes must not inherit them
+os.environ.clear()
+os.environ.update(before)
 
 
 def to_npu(value: Any) -> Any:

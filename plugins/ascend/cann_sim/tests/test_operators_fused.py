@@ -34,6 +34,12 @@ def test_swiglu(dtype: torch.dtype) -> None:
     close(torch_npu.npu_swiglu(x.to(NPU)), torch.nn.functional.silu(gate) * up)
 
 
+@pytest.mark.parametrize("form", ["none", "tanh"])
+def test_gelu_by_name(form: str) -> None:
+    x = torch.randn(3, 32)
+    close(torch_npu.npu_gelu(x.to(NPU), approximate=form), torch.nn.functional.gelu(x, approximate=form), 1e-6)
+
+
 @pytest.mark.parametrize("mode", ["half", "interleave"])
 def test_rotary_mul(mode: str) -> None:
     x, cos, sin = torch.randn(1, 6, 3, 64), torch.randn(1, 6, 1, 64), torch.randn(1, 6, 1, 64)
@@ -121,6 +127,27 @@ def test_grouped_matmul(list_type: int) -> None:
         [x.to(NPU)], [weight.to(NPU)], group_list=groups.to(NPU), split_item=2, group_type=0, group_list_type=list_type
     )[0]
     close(out, torch.cat([x[:2] @ weight[0], x[2:] @ weight[2]]))
+
+
+def test_grouped_matmul_of_quantised_tokens() -> None:
+    x, weight = torch.randint(-9, 9, (5, 32), dtype=torch.int8), torch.randint(-9, 9, (2, 32, 16), dtype=torch.int8)
+    scale, token_scale = torch.rand(2, 16).bfloat16(), torch.rand(5)
+    out = torch_npu.npu_grouped_matmul(
+        [x.to(NPU)],
+        [weight.to(NPU)],
+        scale=[scale.to(NPU)],
+        per_token_scale=[token_scale.to(NPU)],
+        group_list=torch.tensor([2, 3], device=NPU),
+        split_item=2,
+        group_type=0,
+        group_list_type=1,
+        output_dtype=torch.bfloat16,
+    )[0]
+    expert = torch.tensor([0, 0, 1, 1, 1])
+    wanted = (
+        torch.einsum("tk,tkn->tn", x.float(), weight[expert].float()) * scale[expert].float() * token_scale[:, None]
+    )
+    close(out, wanted)
 
 
 def test_experts_chosen_sorted_and_brought_back() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -196,6 +197,22 @@ def test_a_violation_by_values_stops_the_stream(name: str) -> None:
     assert done.returncode != 0
     assert sentence in done.stderr
     assert "[limit of the real operator; source: " in done.stderr
+
+
+@pytest.mark.parametrize("call", ["attention()", "scatter()"])
+def test_a_chip_without_the_operator_says_so(call: str) -> None:
+    code = f"from test_operators_limits import *; {call}; torch.npu.synchronize()"
+    environment = os.environ | {"CANN_SIM_SOC": "Ascend310P3"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "this chip (Ascend310P3) does not have the operator" in done.stderr
 
 
 def test_what_the_violations_change_is_allowed_without_them() -> None:
