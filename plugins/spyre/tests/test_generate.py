@@ -26,18 +26,9 @@ FEW_SHAPES = {
 }
 
 
-def generate(cache: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "vllm.entrypoints.cli.main",
-        "generate",
-        PROMPT,
-        "--dtype",
-        "float32",
-        "--max-model-len",
-        "64",
-    ]
+def generate(cache: Path, dtype: str = "float32", **variables: str) -> subprocess.CompletedProcess[str]:
+    options = ["--dtype", dtype, "--max-model-len", "64"]
+    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "generate", PROMPT, *options]
     environ = {**os.environ, "OMP_NUM_THREADS": "1", "VLLM_CACHE_ROOT": str(cache), **FEW_SHAPES, **variables}
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=600, check=False)
 
@@ -64,3 +55,26 @@ def test_the_card_without_its_software(tmp_path: Path) -> None:
     assert answer.returncode != 0
     assert "torch_sendnn, the card's compiler, is not installed" in answer.stderr
     assert "inductor, eager or checked" in answer.stderr
+
+
+VENDOR = """
+import os, sys
+import torch._dynamo
+
+print("torch_sendnn is told", *(os.environ[name] for name in ("VLLM_DT_MAX_BATCH_SIZE", "VLLM_DT_CHUNK_LEN")), file=sys.stderr)
+
+@torch._dynamo.register_backend(name="sendnn")
+def sendnn(graph, inputs):
+    assert all(isinstance(size, int) for each in inputs for size in each.shape), "a dynamic shape"
+    return graph.forward
+"""
+"""What stands for the vendor's package here: registers its backend when it is imported, and reads its limits then."""
+
+
+def test_with_the_cards_software_steps_go_through_its_compiler_in_fp16(tmp_path: Path) -> None:
+    (tmp_path / "torch_sendnn.py").write_text(VENDOR, encoding="utf-8")
+    answer = generate(tmp_path, "float16", VLLM_SPYRE_DYNAMO_BACKEND="", PYTHONPATH=str(tmp_path))
+    assert answer.stdout.strip() == EXPECTED, answer.stderr
+    assert answer.stderr.count("torch_sendnn is told 2 64") == 1
+    assert "Worker 0 runs on cpu (IBM Spyre)" in answer.stderr
+    assert "Warm-up with backend sendnn: 2 shapes" in answer.stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from vllm.errors import ConfigError
+from vllm_spyre import settings as settings_module
 from vllm_spyre.settings import TABLE, Settings, prepare_vendor_environment, warn_of_variables
 
 README = Path(__file__).parents[1] / "README.md"
@@ -57,15 +58,24 @@ def test_variables_that_do_nothing_are_named(capsys: pytest.CaptureFixture[str])
     assert "reads VLLM_SPYRE_* (such as VLLM_SPYRE_NUM_CPUS)" in said
 
 
-def test_the_vendor_is_told_its_limits_and_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("VLLM_DT_MAX_BATCH_SIZE", "VLLM_DT_MAX_CONTEXT_LEN", "FLEX_DEVICE", "COMPILATION_MODE"):
+def test_the_vendor_is_told_the_engines_limits_and_a_next_engine_reads_the_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ("VLLM_DT_MAX_BATCH_SIZE", "VLLM_DT_MAX_CONTEXT_LEN", "VLLM_DT_MAX_BATCH_TKV_LIMIT", "COMPILATION_MODE")
+    for name in names:  # monkeypatch puts back what it has seen
         monkeypatch.setenv(name, "x")
         monkeypatch.delenv(name)
+    monkeypatch.setenv("VLLM_DT_MAX_BATCH_SIZE", "1")
     monkeypatch.setenv("FLEX_DEVICE", "COMPILE")
-    prepare_vendor_environment(Settings.read({}), max_num_seqs=1, max_model_len=1000)
-    told = {name: os.environ[name] for name in ("VLLM_DT_MAX_BATCH_SIZE", "VLLM_DT_MAX_CONTEXT_LEN", "FLEX_DEVICE")}
-    assert told == {"VLLM_DT_MAX_BATCH_SIZE": "2", "VLLM_DT_MAX_CONTEXT_LEN": "1024", "FLEX_DEVICE": "COMPILE"}
-    assert os.environ["COMPILATION_MODE"] == "offline_decoder"
+    monkeypatch.setenv("FLEX_COMPUTE", "x")
+    monkeypatch.setenv("FLEX_OVERWRITE_NMB_FRAME", "x")
+    monkeypatch.setattr(settings_module, "_replaced", {})
+    before = Settings.read()
+    prepare_vendor_environment(before, max_num_seqs=1, max_model_len=1000)
+    assert [os.environ[name] for name in names] == ["2", "1024", "131072", "offline_decoder"]
+    assert os.environ["FLEX_DEVICE"] == "COMPILE"
+    assert Settings.read() == before
+    assert before.max_batch_size == 1
 
 
 def test_the_readme_has_the_same_table() -> None:

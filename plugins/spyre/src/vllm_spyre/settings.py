@@ -138,13 +138,14 @@ class Settings:
     max_batch_context_tokens: int
 
     @classmethod
-    def read(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """The environment's settings.
+    def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """The settings of `environ`; without one, of this process's environment as its user made it.
 
         Raises:
             ConfigError: a value that means nothing, or values that contradict each other.
         """
-        settings = cls(**{variable.field: variable.value(environ) for variable in TABLE})
+        source = _users_environment() if environ is None else environ
+        settings = cls(**{variable.field: variable.value(source) for variable in TABLE})
         if settings.max_batch_context_tokens < settings.max_context_tokens:
             raise ConfigError(
                 f"VLLM_DT_MAX_BATCH_TKV_LIMIT is {settings.max_batch_context_tokens}, less than VLLM_DT_MAX_CONTEXT_LEN "
@@ -177,21 +178,37 @@ def warn_of_variables(environ: Mapping[str, str] = os.environ) -> None:
             logger.warning_once("%s has no effect: this plugin reads VLLM_SPYRE_* (such as %s).", name, own)
 
 
+_replaced: dict[str, str | None] = {}
+"""Variables that `prepare_vendor_environment` has written → what stood there, which is what a next engine must read."""
+
+
+def _users_environment() -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if name not in _replaced}
+    return own | {name: value for name, value in _replaced.items() if value is not None}
+
+
 def prepare_vendor_environment(settings: Settings, *, max_num_seqs: int, max_model_len: int) -> None:
-    """Tell the card's compiler its limits. It reads them when it is imported, so this comes before; what the user set stays.
+    """Tell the card's compiler the engine's limits. It reads them when it is imported, so this comes before.
 
     Names and the least batch of 2: the deployment notes of vllm-spyre and aiu-fms-testing-utils.
     """
-    told = {
+    limits = {
         "VLLM_DT_MAX_CONTEXT_LEN": -(-max_model_len // BLOCK_TOKENS) * BLOCK_TOKENS,
         "VLLM_DT_MAX_BATCH_SIZE": max(2, max_num_seqs),
         "VLLM_DT_MAX_BATCH_TKV_LIMIT": settings.max_batch_context_tokens,
         "VLLM_DT_CHUNK_LEN": settings.chunk_tokens,
-        "FLEX_OVERWRITE_NMB_FRAME": "true",
-        "COMPILATION_MODE": "offline_decoder",
-        "FLEX_COMPUTE": "SENTIENT",
-        "FLEX_DEVICE": "VFIO",
     }
-    for name, value in told.items():
-        if os.environ.setdefault(name, str(value)) == str(value):
-            logger.debug("The vendor's software is told %s=%s", name, value)
+    for name, value in limits.items():
+        _replaced.setdefault(name, os.environ.get(name))
+        os.environ[name] = str(value)
+    for name, text in _VENDOR_DEFAULTS.items():
+        os.environ.setdefault(name, text)
+
+
+_VENDOR_DEFAULTS = {
+    "FLEX_OVERWRITE_NMB_FRAME": "true",
+    "COMPILATION_MODE": "offline_decoder",
+    "FLEX_COMPUTE": "SENTIENT",
+    "FLEX_DEVICE": "VFIO",
+}
+"""Set where the user has not."""
