@@ -1,7 +1,8 @@
 """Builds every package's sdist and wheel, and proves the wheels alone in a clean environment, outside the repository.
 
 First core by itself: the command must say what to install. Then the plugins whose hardware is absent: each must give
-its reason. Then cpu_ref: the main job and the README's Python example run.
+its reason. Then cpu_ref: the main job and the README's Python example run, also beside a torch_npu that finds no CANN. Last,
+on the simulated CANN, compiled from its wheel, the main job runs on ascend.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.environments import Environment, clean_environ, create, run
-from ci.packages import CORE, PACKAGES, ROOT, Package, package
+from ci.packages import CANN_SIM, CORE, PACKAGES, ROOT, Package, package
 from ci.recipes import MAIN_PYTHON
 
 __all__ = ["Outcome", "build", "check", "expect", "readme_example"]
@@ -75,6 +76,18 @@ def _generates(environment: Environment, home: Path) -> None:
     expect(_outcome(home, environment.python, "-c", example), succeeds=True, saying=(CONTINUATION,))
 
 
+def _simulates(environment: Environment, simulator: Path, home: Path) -> None:
+    """torch_npu without CANN disturbs nobody; with the simulated one, ascend does the main job."""
+    environment.install("--no-deps", "torch-npu")
+    _generates(environment, home)
+    environment.install(simulator)
+    cann_sim = environment.script("cann-sim")
+    run(cann_sim, "build")
+    saying = (CONTINUATION, "Platform plugin ascend is activated")
+    generate = (environment.script("vllm"), "generate", PROMPT)
+    expect(_outcome(home, cann_sim, "run", "--", *generate), succeeds=True, saying=saying)
+
+
 def check(tools: Environment, work: Path) -> None:
     """Build all packages below `work` and prove their wheels; raises when one fails."""
     dist, home = work / "dist", work / "home"
@@ -95,3 +108,4 @@ def check(tools: Environment, work: Path) -> None:
     environment.install(wheels[_FALLBACK.name])
     _generates(environment, home)
     expect(_outcome(home, vllm, "plugin", "list"), succeeds=True, saying=(_FALLBACK.name, *_REASONS))
+    _simulates(environment, wheels[CANN_SIM.name], home)

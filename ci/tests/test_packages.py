@@ -36,6 +36,14 @@ def test_every_package_has_a_changelog_and_fragments_for_it(entry: Package) -> N
     assert (entry.path / "changelog.d").is_dir()
 
 
+@every_package
+def test_a_package_within_anothers_folder_is_no_part_of_the_others_sdist(entry: Package) -> None:
+    inner = [other.path.relative_to(entry.path) for other in PACKAGES if entry.path in other.path.parents]
+    manifest = entry.path / "MANIFEST.in"
+    lines = manifest.read_text().splitlines() if manifest.is_file() else []
+    assert lines == [f"prune {folder}" for folder in inner]
+
+
 def test_all_plugins_of_the_tree_fit_the_core_of_the_tree() -> None:
     ranges = {re.search(r'"vllm-core(>=[^"]+)"', pyproject(entry))[1] for entry in PLUGINS}  # type: ignore[index]
     assert ranges == {">=0.1.dev0,<0.2.dev0"}
