@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+import dataclasses
+import itertools
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import prometheus_client as prom
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
+from vllm.engine.latency_buckets import (
+    INTER_TOKEN_BOUNDS_S,
+    REQUEST_BOUNDS_S,
+    TIME_TO_FIRST_TOKEN_BOUNDS_S,
+    TOKEN_BOUNDS,
+)
+from vllm.engine.metric_values import Counter, Gauge, Histogram, Metric, plain_values
 from vllm.engine.stat_loggers import StatLoggers
-from vllm.logger import init_logger
-from vllm.platforms.selection import load_platform
+from vllm.engine.statistics_line import StatisticsLine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from vllm.config import VllmConfig
     from vllm.engine.request_state import ParentState
@@ -22,63 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Counter", "EngineMetrics", "Gauge", "Histogram", "Metric"]
 
-logger = init_logger(__name__)
-
 _Made = TypeVar("_Made", prom.Gauge, prom.Counter, prom.Histogram)
-
-_LATENCY_BUCKETS_S = (
-    0.001,
-    0.005,
-    0.01,
-    0.02,
-    0.04,
-    0.06,
-    0.08,
-    0.1,
-    0.25,
-    0.5,
-    0.75,
-    1.0,
-    2.5,
-    5.0,
-    7.5,
-    10.0,
-    20.0,
-    40.0,
-)
-_TOKEN_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Metric:
-    """One labelled value of a snapshot."""
-
-    name: str
-    """With the prefix `vllm:`."""
-    labels: dict[str, str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Counter(Metric):
-    """Counts from the engine's start."""
-
-    value: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Gauge(Metric):
-    """The value now."""
-
-    value: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Histogram(Metric):
-    """`buckets`: upper bound (as Prometheus writes it) → observations at or below it."""
-
-    count: int
-    sum: float
-    buckets: dict[str, int] = field(default_factory=dict)
 
 
 class EngineMetrics:
@@ -88,7 +40,7 @@ class EngineMetrics:
         """`stat_loggers`: classes of plugins by name, which get the same numbers."""
         self.registry = prom.CollectorRegistry()
         self._labels = {"model_name": config.model_config.served_model_name, "engine": "0"}
-        self._line = _StatisticsLine(config)
+        self._line = StatisticsLine(config)
         self._loggers = StatLoggers(config, stat_loggers)
         self._last: SchedulerStats | None = None
         self._gauges = {name: self._make(prom.Gauge, name, text) for name, text in _GAUGES.items()}
@@ -97,6 +49,22 @@ class EngineMetrics:
             name: self._make(prom.Histogram, name, text, buckets=buckets)
             for name, (text, buckets) in _HISTOGRAMS.items()
         }
+        labels = list(self._labels)
+        self._waiting = prom.Gauge(
+            "vllm:num_requests_waiting_by_reason",
+            "Requests that wait, by what they wait for.",
+            [*labels, "reason"],
+            registry=self.registry,
+        )
+        self._by_source = prom.Counter(
+            "vllm:prompt_tokens_by_source",
+            "Prompt tokens by where their keys and values came from.",
+            [*labels, "source"],
+            registry=self.registry,
+        )
+        self._inter_token = InterTokenCollector(self._labels)
+        self.registry.register(self._inter_token)
+        _tell_cache(config, self._labels, self.registry)
         self._success = prom.Counter(
             "vllm:request_success", "Requests that ended.", [*self._labels, "finished_reason"], registry=self.registry
         )
@@ -105,9 +73,10 @@ class EngineMetrics:
         """Take one step's numbers, and the requests that ended in it."""
         for name in _GAUGES:
             self._gauges[name].set(getattr(stats, _FIELD_OF.get(name, name)))
-        for name in _COUNTERS:
-            before = 0 if self._last is None else getattr(self._last, _FIELD_OF.get(name, name))
-            self._counters[name].inc(getattr(stats, _FIELD_OF.get(name, name)) - before)
+        for name in _COUNTED:
+            before = 0 if self._last is None else getattr(self._last, name)
+            self._counters[name].inc(getattr(stats, name) - before)
+        self._take_totals(stats, self._last)
         self._last = stats
         for request in finished:
             self._observe(request)
@@ -115,9 +84,24 @@ class EngineMetrics:
         if self._line.maybe_log(stats):
             self._loggers.log()
 
+    def _take_totals(self, stats: SchedulerStats, before: SchedulerStats | None) -> None:
+        """What is worked out of the difference to the step before."""
+        self._waiting.labels(**self._labels, reason="capacity").set(stats.num_waiting)
+        self._waiting.labels(**self._labels, reason="deferred").set(0)
+        hits = stats.prefix_cache_hits - (before.prefix_cache_hits if before else 0)
+        prompt = stats.prompt_tokens - (before.prompt_tokens if before else 0)
+        generated = stats.generation_tokens - (before.generation_tokens if before else 0)
+        for source, tokens in (("local_cache_hit", hits), ("local_compute", max(0, prompt - hits))):
+            self._by_source.labels(**self._labels, source=source).inc(tokens)
+        self._by_source.labels(**self._labels, source="external_kv_transfer").inc(0)
+        self._counters["prompt_tokens_cached"].inc(hits)
+        if prompt + generated:
+            self._see("iteration_tokens_total", prompt + generated)
+        self._inter_token.take(stats)
+
     def snapshot(self) -> list[Metric]:
         """Every metric as a plain value."""
-        return [metric for family in self.registry.collect() for metric in _plain(family)]
+        return [metric for family in self.registry.collect() for metric in plain_values(family)]
 
     def _make(self, kind: type[_Made], name: str, text: str, **options: Any) -> _Made:
         return kind(f"vllm:{name}", text, list(self._labels), registry=self.registry, **options).labels(**self._labels)
@@ -133,6 +117,13 @@ class EngineMetrics:
         self._see("request_time_per_output_token_seconds", _per_token(request))
         self._see("request_prompt_tokens", len(request.request.prompt_token_ids))
         self._see("request_generation_tokens", metrics.num_generation_tokens)
+        outputs = [len(child.token_ids) for child in request.children]
+        self._see("request_max_num_generation_tokens", max(outputs))
+        self._see("request_num_preemptions", metrics.num_preemptions)
+        self._see(
+            "request_prefill_kv_computed_tokens",
+            len(request.request.prompt_token_ids) - (request.num_cached_tokens or 0),
+        )
         self._see("request_params_n", request.request.params.n)
         self._see("request_params_max_tokens", request.request.params.max_tokens)
         for child in request.children:
@@ -144,6 +135,7 @@ class EngineMetrics:
             self._histograms[name].observe(value)
 
 
+_STEP_BOUNDS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 _GAUGES = {
     "num_requests_running": "Requests in the running batch.",
     "num_requests_waiting": "Requests that wait for a place in it.",
@@ -155,24 +147,31 @@ _COUNTERS = {
     "prefix_cache_hits": "Prompt tokens found there.",
     "prompt_tokens": "Prompt tokens processed.",
     "generation_tokens": "Tokens generated.",
+    "prompt_tokens_cached": "Prompt tokens found in a cache.",
 }
+_COUNTED = tuple(name for name in _COUNTERS if name != "prompt_tokens_cached")
+"""Those that the scheduler counts under the same name."""
 _FIELD_OF = {
     "num_requests_running": "num_running",
     "num_requests_waiting": "num_waiting",
     "kv_cache_usage_perc": "kv_cache_usage",
 }
 _HISTOGRAMS: dict[str, tuple[str, tuple[float, ...]]] = {
-    "e2e_request_latency_seconds": ("From arrival to the last token.", _LATENCY_BUCKETS_S),
-    "time_to_first_token_seconds": ("From arrival to the first token.", _LATENCY_BUCKETS_S),
-    "request_queue_time_seconds": ("From arrival to the first scheduling.", _LATENCY_BUCKETS_S),
-    "request_prefill_time_seconds": ("From the first scheduling to the first token.", _LATENCY_BUCKETS_S),
-    "request_decode_time_seconds": ("From the first token to the last.", _LATENCY_BUCKETS_S),
-    "request_inference_time_seconds": ("From the first scheduling to the last token.", _LATENCY_BUCKETS_S),
-    "request_time_per_output_token_seconds": ("Decode time per token after the first.", _LATENCY_BUCKETS_S),
-    "request_prompt_tokens": ("Prompt tokens per request.", _TOKEN_BUCKETS),
-    "request_generation_tokens": ("Tokens generated per request.", _TOKEN_BUCKETS),
+    "e2e_request_latency_seconds": ("From arrival to the last token.", REQUEST_BOUNDS_S),
+    "time_to_first_token_seconds": ("From arrival to the first token.", TIME_TO_FIRST_TOKEN_BOUNDS_S),
+    "request_queue_time_seconds": ("From arrival to the first scheduling.", REQUEST_BOUNDS_S),
+    "request_prefill_time_seconds": ("From the first scheduling to the first token.", REQUEST_BOUNDS_S),
+    "request_decode_time_seconds": ("From the first token to the last.", REQUEST_BOUNDS_S),
+    "request_inference_time_seconds": ("From the first scheduling to the last token.", REQUEST_BOUNDS_S),
+    "request_time_per_output_token_seconds": ("Decode time per token after the first.", INTER_TOKEN_BOUNDS_S),
+    "request_prompt_tokens": ("Prompt tokens per request.", TOKEN_BOUNDS),
+    "request_prefill_kv_computed_tokens": ("Prompt tokens per request that were not found in the cache.", TOKEN_BOUNDS),
+    "request_generation_tokens": ("Tokens generated per request.", TOKEN_BOUNDS),
+    "request_max_num_generation_tokens": ("Tokens of the longest output per request.", TOKEN_BOUNDS),
+    "request_num_preemptions": ("Preemptions per request.", (0, 1, 2, 5, 10, 20)),
     "request_params_n": ("The requests' n.", (1, 2, 5, 10, 20)),
-    "request_params_max_tokens": ("The requests' max_tokens.", _TOKEN_BUCKETS),
+    "request_params_max_tokens": ("The requests' max_tokens.", TOKEN_BOUNDS),
+    "iteration_tokens_total": ("Tokens of one engine step, prompts included.", _STEP_BOUNDS),
 }
 
 
@@ -186,52 +185,35 @@ def _per_token(request: ParentState) -> float | None:
     return None if decode_s is None or tokens < 1 else decode_s / tokens
 
 
-def _plain(family: prom.Metric) -> list[Metric]:
-    """Our plain values of one Prometheus family."""
-    if family.type == "histogram":
-        return [_plain_histogram(family)]
-    samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
-    if family.type == "counter":
-        return [Counter(name=family.name, labels=dict(s.labels), value=int(s.value)) for s in samples]
-    return [Gauge(name=family.name, labels=dict(s.labels), value=s.value) for s in samples]
+class InterTokenCollector(Collector):
+    """`vllm:inter_token_latency_seconds` from the scheduler's own counts: nothing is observed token by token."""
 
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self._labels = dict(labels)
+        self._counts: tuple[int, ...] = (0,) * (len(INTER_TOKEN_BOUNDS_S) + 1)
+        self._sum_s = 0.0
 
-def _plain_histogram(family: prom.Metric) -> Histogram:
-    by_end = {sample.name.rsplit("_", 1)[-1]: sample for sample in family.samples}
-    buckets = {s.labels["le"]: int(s.value) for s in family.samples if s.name.endswith("_bucket")}
-    labels = {k: v for k, v in by_end["sum"].labels.items() if k != "le"}
-    count, total = int(by_end["count"].value), by_end["sum"].value
-    return Histogram(name=family.name, labels=labels, count=count, sum=total, buckets=buckets)
+    def take(self, stats: SchedulerStats) -> None:
+        """Remember the newest counts; a scheduler that does not measure gives none."""
+        if stats.inter_token_counts:
+            self._counts, self._sum_s = stats.inter_token_counts, stats.inter_token_sum_s
 
-
-class _StatisticsLine:
-    """The line that operators grep for, every `log_stats_interval_s` while there is work."""
-
-    def __init__(self, config: VllmConfig) -> None:
-        self._interval_s = config.observability_config.log_stats_interval_s
-        self._label = load_platform(config.platform).usage_label()
-        self._since_s = time.monotonic()
-        self._then: SchedulerStats | None = None
-
-    def maybe_log(self, stats: SchedulerStats) -> bool:
-        """Log if the interval is over; gives whether it was."""
-        now_s = time.monotonic()
-        if now_s - self._since_s < self._interval_s:
-            return False
-        passed_s, then = now_s - self._since_s, self._then
-        prompt_tokens = stats.prompt_tokens - (then.prompt_tokens if then else 0)
-        generation_tokens = stats.generation_tokens - (then.generation_tokens if then else 0)
-        hit_rate = stats.prefix_cache_hits / stats.prefix_cache_queries if stats.prefix_cache_queries else 0.0
-        logger.info(
-            "Engine 000: Avg prompt throughput: %.1f tokens/s, Avg generation throughput: %.1f tokens/s, "
-            "Running: %d reqs, Waiting: %d reqs, %s KV cache usage: %.1f%%, Prefix cache hit rate: %.1f%%",
-            prompt_tokens / passed_s,
-            generation_tokens / passed_s,
-            stats.num_running,
-            stats.num_waiting,
-            self._label,
-            100 * stats.kv_cache_usage,
-            100 * hit_rate,
+    def collect(self) -> Iterable[HistogramMetricFamily]:
+        """The histogram as Prometheus wants it: cumulated."""
+        bounds = [*(str(bound) for bound in INTER_TOKEN_BOUNDS_S), "+Inf"]
+        cumulated = list(zip(bounds, itertools.accumulate(self._counts), strict=True))
+        family = HistogramMetricFamily(
+            "vllm:inter_token_latency_seconds", "Between two tokens of a request.", labels=list(self._labels)
         )
-        self._since_s, self._then = now_s, stats
-        return True
+        family.add_metric(list(self._labels.values()), cumulated, self._sum_s)
+        return [family]
+
+
+def _tell_cache(config: VllmConfig, labels: Mapping[str, str], registry: prom.CollectorRegistry) -> None:
+    """`vllm:cache_config_info`: constant 1, the settings as labels."""
+    cache = {name: str(value) for name, value in dataclasses.asdict(config.cache_config).items()}
+    cache |= {"num_gpu_blocks": cache["num_blocks"], "gpu_memory_utilization": cache["memory_utilization"]}
+    said = {"engine": labels["engine"], **cache}
+    prom.Gauge("vllm:cache_config_info", "The KV cache's settings.", list(said), registry=registry).labels(**said).set(
+        1
+    )

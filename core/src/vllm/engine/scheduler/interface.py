@@ -32,6 +32,9 @@ class SchedulerStats:
     prompt_tokens: int
     """Prompt tokens computed or found."""
     generation_tokens: int
+    inter_token_counts: tuple[int, ...] = ()
+    """Times between two tokens of one request, counted by the buckets of `latency_buckets.INTER_TOKEN_BOUNDS_S`; () = not measured."""
+    inter_token_sum_s: float = 0.0
 
 
 class SchedulerInterface(abc.ABC):

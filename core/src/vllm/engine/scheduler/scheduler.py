@@ -135,6 +135,8 @@ class Scheduler(SchedulerInterface):
             prefix_cache_hits=counters.prefix_hits,
             prompt_tokens=counters.prompt_tokens,
             generation_tokens=counters.generation_tokens,
+            inter_token_counts=counters.inter_token_times.counts,
+            inter_token_sum_s=counters.inter_token_times.sum_s,
         )
 
     def check_invariants(self) -> None:

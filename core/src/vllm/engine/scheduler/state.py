@@ -12,6 +12,7 @@ from collections import deque
 import numpy as np
 
 from vllm.engine.kv_cache.manager import KVCacheManager
+from vllm.engine.scheduler.inter_token import InterTokenTimes
 from vllm.engine.scheduler.limits import StepLimits
 from vllm.engine.scheduler.logprobs import join
 from vllm.engine.scheduler.request import Request
@@ -31,6 +32,7 @@ class Counters:
         self.prefix_hits = 0
         self.prompt_tokens = 0
         self.generation_tokens = 0
+        self.inter_token_times = InterTokenTimes()
 
 
 class SchedulerState:

@@ -116,8 +116,7 @@ class StepUpdater:
         slots.tokens_SL[slots_R, known_R] = tokens_R
         total_R = known_R + 1
         slots.num_tokens_S[slots_R] = total_R
-        slots.last_token_time_S[slots_R] = now_s
-        self._note_first_tokens(slots_R[known_R == slots.num_prompt_S[slots_R]], now_s)
+        self._note_times(slots_R, known_R == slots.num_prompt_S[slots_R], now_s)
         is_stop_R = (slots.stop_ids_KS[: slots.most_stop_ids].take(slots_R, axis=1) == tokens_R).any(axis=0)
         ended_R = (total_R >= slots.max_total_S[slots_R]) | (is_stop_R & (total_R >= slots.stop_from_S[slots_R]))
         if self.state.num_inspected:
@@ -150,9 +149,15 @@ class StepUpdater:
         has_tokens_R = taken_R > 0
         return given.of_tokens(kept_M, taken_R, has_tokens_R), ended_R[has_tokens_R]
 
-    def _note_first_tokens(self, slots_R: Int64Array, now_s: float) -> None:
-        for slot in slots_R.tolist():
-            self.state.slots.request(slot).first_token_time_s = now_s
+    def _note_times(self, slots_R: Int64Array, first_R: BoolArray, now_s: float) -> None:
+        """When the tokens came; `first_R`: the first ones of their requests, which have no gap before them."""
+        slots, last_R = self.state.slots, self.state.slots.last_token_time_S[slots_R]
+        if first_R.any():
+            for slot in slots_R[first_R].tolist():
+                slots.request(slot).first_token_time_s = now_s
+            last_R = last_R[~first_R]
+        self.state.counters.inter_token_times.add(now_s - last_R)
+        slots.last_token_time_S[slots_R] = now_s
 
     # -- ends -----------------------------------------------------------------------------------------------------------------
 
