@@ -24,6 +24,8 @@ from cann_sim.toolkit import Toolkit
 
 __all__ = ["activate", "environment"]
 
+_IN_TIME = "call cann_sim.activate() first, before `import torch`, or start the process with `cann-sim run -- CMD`"
+
 
 def _say(line: str) -> None:
     print(f"cann-sim: {line}", file=sys.stderr, flush=True)
@@ -61,25 +63,20 @@ def activate(**options: object) -> None:
         SettingError, PairError, BuildError, ...: as `environment`.
     """
     loaded = _loaded_runtime()
+    if loaded is None and "torch_npu" in sys.modules:
+        raise TooLate("torch_npu is imported already", remedy=_IN_TIME)
     variables = environment(os.environ, options)
     libraries = Path(variables["ASCEND_HOME_PATH"]) / "lib64"
     if loaded == libraries / RUNTIME:
         return
-    _refuse_if_late(loaded)
+    if loaded is not None:
+        raise TooLate(f"this process has loaded {loaded} already", remedy=_IN_TIME)
     os.environ.update(variables)
     if "torch" not in sys.modules:  # libopapi needs these two, which its own folder does not hold
         for name in ("libc10.so", "libtorch_cpu.so"):
             ctypes.CDLL(str(place().pair.torch_libraries / name))
     for library in LIBRARIES:
         ctypes.CDLL(str(libraries / library.soname), mode=ctypes.RTLD_GLOBAL)
-
-
-def _refuse_if_late(loaded: Path | None) -> None:
-    remedy = "call cann_sim.activate() first, before `import torch`, or start the process with `cann-sim run -- CMD`"
-    if loaded is not None:
-        raise TooLate(f"this process has loaded {loaded} already", remedy=remedy)
-    if "torch_npu" in sys.modules:
-        raise TooLate("torch_npu is imported already", remedy=remedy)
 
 
 def _loaded_runtime() -> Path | None:
