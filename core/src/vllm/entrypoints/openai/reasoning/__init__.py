@@ -15,7 +15,12 @@ _ROOM = "vllm.entrypoints.openai.reasoning"
 ReasoningParserManager: ParserRegistry[ReasoningParser] = ParserRegistry(
     ReasoningParser,
     option="--reasoning-parser",
-    built_in={},
+    built_in={
+        "deepseek_r1": f"{_ROOM}.think_tags:DeepSeekR1Parser",
+        "deepseek_v3": f"{_ROOM}.think_tags:DeepSeekV3Parser",
+        "granite": f"{_ROOM}.granite:GraniteParser",
+        "qwen3": f"{_ROOM}.think_tags:Qwen3Parser",
+    },
 )
 """The registry; an object here, with the methods that vLLM's class of this name has."""
 
