@@ -172,6 +172,55 @@ def test_experts_chosen_sorted_and_brought_back() -> None:
     close(back, tokens.float() * best.values.sum(-1, keepdim=True))
 
 
+def test_gating_within_the_best_groups_of_experts() -> None:
+    torch.manual_seed(7)
+    x, bias = torch.randn(6, 8), torch.randn(8) / 9
+    found, experts, _ = torch_npu.npu_moe_gating_top_k(
+        x.to(NPU),
+        3,
+        bias=bias.to(NPU),
+        k_group=2,
+        group_count=4,
+        group_select_mode=1,
+        norm_type=1,
+        routed_scaling_factor=2.0,
+    )
+    scores = x.sigmoid()
+    for row in range(6):
+        groups = (scores[row] + bias).view(4, 2).sum(-1).topk(2).indices.tolist()
+        allowed = [expert for expert in range(8) if expert // 2 in groups]
+        best = sorted(allowed, key=lambda expert: float(scores[row, expert] + bias[expert]), reverse=True)[:3]
+        assert experts[row].cpu().tolist() == best
+        close(found[row], scores[row, best] / scores[row, best].sum() * 2, 1e-5)
+
+
+def test_tokens_permuted_and_brought_back() -> None:
+    torch.manual_seed(8)
+    tokens, experts, weights = torch.randn(5, 16).bfloat16(), torch.randint(4, (5, 2)), torch.rand(5, 2).bfloat16()
+    permuted, where = torch_npu.npu_moe_token_permute(tokens.to(NPU), experts.to(NPU))
+    order = experts.flatten().argsort(stable=True)
+    assert torch.equal(permuted.cpu(), tokens[order // 2])
+    back = torch_npu.npu_moe_token_unpermute(permuted, where, probs=weights.to(NPU))
+    close(back, tokens.float() * weights.float().sum(-1, keepdim=True))
+
+
+def test_finalize_routing_adds_weighted_rows() -> None:
+    rows, index = torch.randn(6, 8), torch.tensor([2, 0, 5, 1, 4, 3], dtype=torch.int32)
+    scales = torch.rand(3, 2)
+    found = torch_npu.npu_moe_finalize_routing(
+        rows.to(NPU), None, None, None, scales.to(NPU), index.to(NPU), None, 0, 2
+    )
+    wanted = torch.stack([scales[n, 0] * rows[index[n]] + scales[n, 1] * rows[index[n + 3]] for n in range(3)])
+    close(found, wanted, 1e-5)
+
+
+def test_add_rms_norm_that_ends_in_int8() -> None:
+    x1, x2, weight = torch.randn(3, 32).half(), torch.randn(3, 32).half(), torch.rand(32).half()
+    y, _, total, scale, _ = torch_npu.npu_add_rms_norm_dynamic_quant(x1.to(NPU), x2.to(NPU), weight.to(NPU))
+    assert torch.equal(total.cpu(), x1 + x2)
+    close(y.cpu().float() * scale.cpu()[:, None], rms_norm(x1 + x2, weight))
+
+
 def test_launches_are_counted_by_operator() -> None:
     x, weight = torch.ones(2, 8, device=NPU), torch.ones(8, device=NPU)
     launches = counted(lambda: torch_npu.npu_rms_norm(x + x, weight))

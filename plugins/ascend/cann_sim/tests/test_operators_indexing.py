@@ -95,6 +95,42 @@ OPERATIONS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "matmul bfloat16": (lambda x: x @ x.t(), (HALF,)),
     "silu": (torch.nn.functional.silu, (FLOATS,)),
     "gelu": (lambda x: torch.nn.functional.gelu(x, approximate="tanh"), (FLOATS,)),
+    "inverse functions": (lambda x: [f(x / 20) for f in (torch.acos, torch.asin, torch.atan)], (FLOATS,)),
+    "hyperbolic": (lambda x: [f(x / 4) for f in (torch.cosh, torch.sinh, torch.tan)], (FLOATS,)),
+    "error functions": (lambda x: (torch.erfc(x), torch.exp2(x), torch.frac(x / 3), torch.log10(x + 8)), (FLOATS,)),
+    "infinities": (lambda x: (torch.isposinf(1 / x), torch.isneginf(x), torch.signbit(x), torch.isinf(x)), (FLOATS,)),
+    "nan_to_num": (lambda x: torch.nan_to_num(x / (x - x), 1.0, 2.0, 3.0), (FLOATS,)),
+    "isclose": (lambda x: (torch.isclose(x, x + 1e-9), torch.allclose(x, x)), (FLOATS,)),
+    "lerp": (lambda x: (torch.lerp(x, -x, 0.25), torch.lerp(x, -x, x / 9)), (FLOATS,)),
+    "addcdiv": (lambda x: torch.addcdiv(x, x, x + 0.5, value=2), (FLOATS,)),
+    "atan2": (torch.atan2, (FLOATS, FLOATS + 1)),
+    "logaddexp": (torch.logaddexp, (FLOATS, -FLOATS)),
+    "rounding division": (
+        lambda x: (torch.div(x, 4, rounding_mode="trunc"), torch.div(x, 4, rounding_mode="floor")),
+        (FLOATS,),
+    ),
+    "number minus tensor": (lambda x: (3 - x, 5 % (x + 30), torch.rsub(x, x)), (FLOATS,)),
+    "clamp by tensors": (lambda x, y: (x.clamp(y, y + 1), x.clamp_min(y), x.clamp_max(y)), (FLOATS, -FLOATS)),
+    "prod": (lambda x: (x[:2].prod(), x.prod(0)), (FLOATS / 9,)),
+    "spread": (lambda x: (x.var(-1), x.std(0), x.norm(), x.norm(dim=-1)), (FLOATS,)),
+    "cumulative": (lambda x: (x.cumprod(-1), x.cummax(0), x.cummin(-1)), (FLOATS / 9,)),
+    "nansum": (lambda x: torch.nansum(x / x, 1), (FLOATS,)),
+    "kthvalue": (lambda x: x.kthvalue(2, -1), (FLOATS,)),
+    "bucketize": (lambda x: torch.bucketize(x, torch.arange(0.0, 9.0, device=x.device)), (FLOATS,)),
+    "unique_consecutive": (lambda x: torch.unique_consecutive(x, return_counts=True), (IDS.sort().values,)),
+    "masked_scatter": (lambda x, m, v: x.masked_scatter_(m, v), (FLOATS, MASK, -FLOATS)),
+    "put_": (lambda x, i, v: x.put_(i, v), (FLOATS, torch.tensor([3, 0]), FLOATS[0, :2])),
+    "scatter reduced": (lambda x, i, v: x.scatter(1, i, v, reduce="add"), (FLOATS, COLUMNS, FLOATS)),
+    "vectors": (lambda x: (torch.mv(x, x[0]), torch.dot(x[0], x[1]), torch.addmv(x[:, 0], x, x[0])), (FLOATS,)),
+    "baddbmm": (torch.baddbmm, (FLOATS[:2, :4].reshape(2, 2, 2), FLOATS.reshape(2, 2, 6), FLOATS.reshape(2, 6, 2))),
+    "activations": (
+        lambda x: [
+            f(x) for f in (torch.nn.functional.softplus, torch.nn.functional.leaky_relu, torch.nn.functional.hardswish)
+        ],
+        (FLOATS,),
+    ),
+    "glu": (torch.nn.functional.glu, (FLOATS,)),
+    "stray tensors": (lambda x: (x.tril_(), x.triu_(), x.tril(-1)), (FLOATS,)),
     "layer_norm": (lambda x: torch.nn.functional.layer_norm(x, (6,)), (FLOATS,)),
 }
 
@@ -124,6 +160,11 @@ def test_random_numbers_repeat_with_the_seed_and_differ_between_calls() -> None:
         probabilities = torch.full((3, 50), 0.02, device=NPU)
         draws = [torch.rand(8, device=NPU), torch.rand(8, device=NPU), torch.randn(8, device=NPU)]
         draws += [torch.empty(8, device=NPU).exponential_(), torch.multinomial(probabilities, 8).flatten()]
+        draws += [
+            torch.randperm(8, device=NPU),
+            torch.empty(8, device=NPU).bernoulli_(0.5),
+            torch.randint(9, (8,), device=NPU),
+        ]
         return [draw.cpu().tolist() for draw in draws]
 
     first, second = drawn(), drawn()

@@ -37,8 +37,3 @@ OPERATOR(aclnnAddmmWeightNz, [](Tensor c, Tensor x, FormattedTensor weight, Scal
     limits::matmul_weight_nz(x, weight.view);
     return [=] { write(out, at::addmm(c, x, weight.view, beta, alpha)); };
 })
-
-OPERATOR(aclnnConvolution, [](Tensor x, Tensor weight, OptionalTensor bias, Ints stride, Ints padding, Ints dilation, bool transposed,
-                              Ints output_padding, int64_t groups, Tensor out, int8_t) {
-    write(out, at::convolution(x, weight, bias, stride, padding, dilation, transposed, output_padding, groups));
-})

@@ -38,10 +38,6 @@ OPERATOR(aclnnMaxDim, [](Tensor x, int64_t dim, bool keep, Tensor out, Tensor in
 OPERATOR(aclnnMinDim, [](Tensor x, int64_t dim, bool keep, Tensor out, Tensor index) { write_both(out, index, at::min(x, dim, keep)); })
 OPERATOR(aclnnArgMax, [](Tensor x, int64_t dim, bool keep, Tensor out) { write(out, at::argmax(x, dim, keep)); })
 OPERATOR(aclnnArgMin, [](Tensor x, int64_t dim, bool keep, Tensor out) { write(out, at::argmin(x, dim, keep)); })
-OPERATOR(aclnnAminmaxAll, [](Tensor x, Tensor low, Tensor high) { write_both(low, high, at::aminmax(x)); })
-OPERATOR(aclnnAminmaxDim, [](Tensor x, int64_t dim, bool keep, Tensor low, Tensor high) {
-    write_both(low, high, at::aminmax(x, dim, keep));
-})
 
 OPERATOR(aclnnAll, [](Tensor x, Ints dims, bool keep, Tensor out) { write(out, at::all(x.to(at::kBool), dims, keep)); })
 OPERATOR(aclnnAny, [](Tensor x, Ints dims, bool keep, Tensor out) { write(out, at::any(x.to(at::kBool), dims, keep)); })
