@@ -66,14 +66,14 @@ def test_cards_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_later_start_finds_what_was_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path))
     config = make_config()
-    first = Manifest(config, "inductor")
+    first = Manifest(config, "inductor", 9)
     assert first.known == {}
     first.write({"decode of 1 row": 5.0})
-    second = Manifest(config, "inductor")
+    second = Manifest(config, "inductor", 9)
     assert second.known == {"decode of 1 row": 5.0}
     second.write({"decode of 1 row": 0.5, "decode of 2 rows": 4.0})
-    assert Manifest(config, "inductor").known == {"decode of 1 row": 5.0, "decode of 2 rows": 4.0}
-    assert Manifest(config, "sendnn").known == {}
-    assert Manifest(make_config(max_model_len=512), "inductor").known == {}
+    assert Manifest(config, "inductor", 9).known == {"decode of 1 row": 5.0, "decode of 2 rows": 4.0}
+    others = [(config, "sendnn", 9), (config, "inductor", 10), (make_config(max_model_len=512), "inductor", 9)]
+    assert [dict(Manifest(*other).known) for other in others] == [{}, {}, {}]
     second.path.write_text("{")
-    assert Manifest(config, "inductor").known == {}
+    assert Manifest(config, "inductor", 9).known == {}

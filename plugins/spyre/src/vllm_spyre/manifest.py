@@ -25,10 +25,10 @@ __all__ = ["Manifest"]
 
 
 class Manifest:
-    """Shapes → seconds of their first compilation, for one engine: model, dtype, backend and versions."""
+    """Shapes → seconds of their first compilation, for one engine: model, dtype, size of the cache, backend and versions."""
 
-    def __init__(self, config: VllmConfig, backend: str) -> None:
-        about = _about(config, backend)
+    def __init__(self, config: VllmConfig, backend: str, num_blocks: int) -> None:
+        about = _about(config, backend, num_blocks)
         key = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:16]
         self.path: Path = envs.VLLM_CACHE_ROOT / "spyre" / f"shapes-{key}.json"
         self._about = about
@@ -43,13 +43,15 @@ class Manifest:
         draft.replace(self.path)
 
 
-def _about(config: VllmConfig, backend: str) -> dict[str, Any]:
+def _about(config: VllmConfig, backend: str, num_blocks: int) -> dict[str, Any]:
+    """All that compiled code depends on, or that a reader wants to know it by."""
     return {
         "backend": backend,
         "model": dict(config.model_config.hf_config),
         "dtype": config.model_config.dtype,
         "max_model_len": config.model_config.max_model_len,
-        "cache": [config.cache_config.cache_dtype, config.cache_config.num_blocks],
+        "cache": {"dtype": config.cache_config.cache_dtype, "blocks": num_blocks},
+        "ranks": config.parallel_config.tensor_parallel_size,
         "versions": {
             "torch": torch.__version__,
             **{name: version(name) for name in ("vllm-core", "vllm-plugin-spyre")},

@@ -41,7 +41,8 @@ class SpyreModelRunner(TorchModelRunner):
     def warm_up(self) -> None:
         """Compile every shape, telling how far it is and how long each took."""
         start_s = time.perf_counter()
-        shapes, manifest = self._step_shapes(), Manifest(self.config, self.compile_backend.name)
+        num_blocks = len(self.kv_caches[0][0])
+        shapes, manifest = self._step_shapes(), Manifest(self.config, self.compile_backend.name, num_blocks)
         known = [shape for shape in shapes if str(shape) in manifest.known]
         logger.info(
             "Warm-up with backend %s: %d shapes%s", self.compile_backend.name, len(shapes), _spared(known, manifest)
@@ -53,8 +54,8 @@ class SpyreModelRunner(TorchModelRunner):
             logger.info(
                 "Warm-up %d/%d: %s took %.2f s (%s)", number, len(shapes), shape, seconds_of[str(shape)], origin
             )
-        if self.compile_backend.compiler is not None:
-            manifest.write(seconds_of)
+            if self.compile_backend.compiler is not None:
+                manifest.write(seconds_of)  # now, since a start may be broken off
         self.compile_backend.after_warm_up()
         logger.info("Warm-up took %.1f s; from now on nothing is compiled", time.perf_counter() - start_s)
 
