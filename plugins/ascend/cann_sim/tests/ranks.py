@@ -47,6 +47,25 @@ def reductions(rank: int, ranks: int) -> dict[str, Any]:
     return found
 
 
+def rounding(rank: int, ranks: int) -> dict[str, Any]:
+    """Sums over all bit patterns of the 16-bit floats, subnormals, infinities and NaN among them, against torch on the CPU."""
+    found: dict[str, Any] = {}
+    for dtype in (torch.bfloat16, torch.float16):
+        inputs = [
+            torch.randperm(2**16, generator=torch.Generator().manual_seed(seed)).to(torch.int16).view(dtype)
+            for seed in range(ranks)
+        ]
+        wanted = inputs[0]
+        for other in inputs[1:]:
+            wanted = (wanted.float() + other.float()).to(dtype)
+        summed = inputs[rank].npu()
+        dist.all_reduce(summed)
+        torch.npu.synchronize()
+        differ = ~torch.isclose(summed.cpu(), wanted, rtol=0, atol=0, equal_nan=True)
+        found[str(dtype)] = int(differ.sum())
+    return found
+
+
 def movements(rank: int, ranks: int) -> dict[str, Any]:
     """Everything that only moves elements; `10 * rank` marks where each comes from."""
     found: dict[str, Any] = {}

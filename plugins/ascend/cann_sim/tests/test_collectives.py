@@ -17,7 +17,7 @@ import cann_sim
 if find_spec("torch_npu") is None:
     pytest.skip("torch_npu is not installed", allow_module_level=True)
 
-HEALTHY = ("reductions", "movements", "uneven", "messages", "groups", "captured")
+HEALTHY = ("reductions", "rounding", "movements", "uneven", "messages", "groups", "captured")
 _LIMIT_S = 120
 
 
@@ -75,6 +75,10 @@ def test_reductions_of_every_type(healthy: list[Any]) -> None:
         reduced = {name: value for name, value in found.items() if name != "reduce to 1"}
         assert reduced == {name: wanted[name.split()[0]] for name in reduced}, rank
         assert len(reduced) == 24
+
+
+def test_sums_round_as_torchs_do(healthy: list[Any]) -> None:
+    assert each(healthy, "rounding") == [{"torch.bfloat16": 0, "torch.float16": 0}] * 4
 
 
 def test_movements(healthy: list[Any]) -> None:
