@@ -208,7 +208,7 @@ def test_finalize_routing_adds_weighted_rows() -> None:
     rows, index = torch.randn(6, 8), torch.tensor([2, 0, 5, 1, 4, 3], dtype=torch.int32)
     scales = torch.rand(3, 2)
     found = torch_npu.npu_moe_finalize_routing(
-        rows.to(NPU), None, None, None, scales.to(NPU), index.to(NPU), None, 0, 2
+        rows.to(NPU), None, None, None, scales.to(NPU), index.to(NPU), None, drop_pad_mode=0
     )
     wanted = torch.stack([scales[n, 0] * rows[index[n]] + scales[n, 1] * rows[index[n + 3]] for n in range(3)])
     close(found, wanted, 1e-5)
