@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -52,9 +53,55 @@ class Served:
         answer: httpx2.Response = self.run(self.http.post(path, json=body, **more))
         return answer
 
+    async def leave_after_first_event(self, path: str, body: Any) -> int:
+        """Ask, and close the connection at the first part of the answer, or once the engine works if there is none. Events seen."""
+        seen = 0
+        gone = asyncio.Event()
+        asked = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
+
+        async def receive() -> Any:
+            if asked:
+                return asked.pop()
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            nonlocal seen
+            if message["type"] == "http.response.body" and message.get("more_body"):
+                seen += 1
+                gone.set()
+
+        async def leave_once_it_works() -> None:
+            while self.engine.num_unfinished_requests == 0:
+                await asyncio.sleep(0)
+            gone.set()
+
+        leaving = asyncio.create_task(leave_once_it_works()) if not body.get("stream") else None
+        await self.app(_scope(path), receive, send)
+        if leaving is not None:
+            await leaving
+        return seen
+
     def with_args(self, **args: Any) -> Served:
         """The same engine behind other options."""
         return Served(self.engine, ServerArgs(**args), self._runner)
+
+
+def _scope(path: str) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "headers": [(b"content-type", b"application/json")],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+    }
 
 
 @contextmanager

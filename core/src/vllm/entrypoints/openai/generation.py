@@ -139,11 +139,15 @@ class UsageCount:
         self._cached_tokens: dict[int, int] = {}
         self._completion_tokens = 0
 
-    def add(self, prompt: int, output: RequestOutput) -> None:
-        """Count what is new of a prompt's outputs."""
+    def add_prompt(self, prompt: int, output: RequestOutput) -> None:
+        """Count a prompt, once however often it is told."""
         self._prompt_tokens[prompt] = len(output.prompt_token_ids or ())
         if output.num_cached_tokens is not None:
             self._cached_tokens[prompt] = output.num_cached_tokens
+
+    def add(self, prompt: int, output: RequestOutput) -> None:
+        """Count a prompt and what is new of its outputs."""
+        self.add_prompt(prompt, output)
         if not self._hides_output:
             self._completion_tokens += sum([len(each.token_ids) for each in output.outputs])
 

@@ -30,9 +30,9 @@ def request_params(
     *,
     max_tokens: int | None,
     logprobs: int | None,
-    structured: StructuredOutputsParams | None = None,
+    is_free: bool = False,
 ) -> SamplingParams:
-    """The parameters of one request; `structured` stands in place of what the request itself says about its form.
+    """The parameters of one request; `is_free`: whatever it says about the output's form is not meant, something else decides.
 
     Raises InvalidRequestError.
     """
@@ -46,7 +46,7 @@ def request_params(
         **given,
         max_tokens=_max_tokens(max_tokens, model),
         logprobs=logprobs,
-        structured_outputs=structured or structured_outputs_of(request),
+        structured_outputs=None if is_free else structured_outputs_of(request),
         extra_args=request.vllm_xargs,
         output_kind=RequestOutputKind.DELTA if request.stream else RequestOutputKind.FINAL_ONLY,
     )

@@ -23,6 +23,7 @@ __all__ = [
     "CompletionChoice",
     "CompletionLogprobs",
     "FunctionCall",
+    "FunctionCallDelta",
     "PromptTokensDetails",
     "TokenLogprob",
     "ToolCall",
