@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from plugins.ascend.tests.mutant_names import MUTANT_NAMES
 from vllm.attention.backends.abstract import AttentionBatch
 from vllm.testing import run_laws
 from vllm.testing.report import Status
@@ -136,14 +137,7 @@ class UpdatesUnderAReplay(AclGraphForward):
         graph.update(cpu_update_input=[{"actual_seq_lengths_kv": seq_lens_N}])
 
 
-MUTANTS: tuple[type[Mutant], ...] = (
-    MissingStreamWait,
-    WrongBlockSize,
-    ReadBeforeCopy,
-    OverwrittenBeforeCopy,
-    StaleLengths,
-    StaleBlockTable,
-)
+MUTANTS: tuple[type[Mutant], ...] = tuple(globals()[name] for name in MUTANT_NAMES)
 
 
 def caught(mutant: type[Mutant]) -> dict[str, str]:

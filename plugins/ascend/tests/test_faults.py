@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from vllm_ascend.faults import fault_of
+from vllm.platforms import DeviceFault
+from vllm_ascend import faults
 
-DEVICE = "npu:0 (Ascend910B3)"
 QUEUED = """The process exits for this inner error, and the current working operator name is aclnnInplaceCopy.
 Since the operator is called asynchronously, the stacktrace may be inaccurate.
 [ERROR] 2026-11-22-11:25:08 (PID:12936, Device:0, RankID:-1) ERR00100 PTA call acl api failed.
@@ -21,24 +21,37 @@ SYNCHRONISED = """npuSynchronizeDevice:../NPUStream.cpp:449 NPU function error: 
 COLLECTIVE = """HCCL function error: HcclAllReduce(inputDataPtr, outputDataPtr), error code is 9
 [ERROR] 2026-11-22-11:22:01 (PID:11350, Device:0, RankID:1) ERR02200 DIST call hccl api failed.
 """
+COPIED = "ACL stream synchronize failed, error code:507015"
+LAST_WORDS = SYNCHRONISED + "[AIC_INFO] after execute: fault kernel_name=FusedInferAttentionScore_3e, func_name=main"
+
+
+def fault_of(error: Exception, last_words: str = "") -> DeviceFault | None:
+    return faults.fault_of(error, "npu:0 (Ascend910B3)", lambda: last_words)
+
+
+def test_a_copy_says_little_and_the_device_is_asked_again() -> None:
+    fault = fault_of(RuntimeError(COPIED), LAST_WORDS)
+    assert fault is not None
+    assert fault.what == "npu:0 (Ascend910B3) failed in FusedInferAttentionScore_3e"
+    assert fault.cause == "CANN's error 507015: a core met an exception, such as an address outside its tensors"
 
 
 def test_a_queued_operator() -> None:
-    fault = fault_of(RuntimeError(QUEUED), DEVICE)
+    fault = fault_of(RuntimeError(QUEUED))
     assert fault is not None
     assert fault.what == "npu:0 (Ascend910B3) failed in aclnnInplaceCopy"
     assert "ASCEND_LAUNCH_BLOCKING" in (fault.remedy or "")
 
 
 def test_an_operator_with_cann_s_code() -> None:
-    fault = fault_of(RuntimeError(AT_ONCE), DEVICE)
+    fault = fault_of(RuntimeError(AT_ONCE))
     assert fault is not None
     assert fault.what == "npu:0 (Ascend910B3) failed in aclnnMatmul"
     assert fault.cause == "CANN's error 507015: a core met an exception, such as an address outside its tensors"
 
 
 def test_a_lost_device() -> None:
-    fault = fault_of(RuntimeError(SYNCHRONISED), DEVICE)
+    fault = fault_of(RuntimeError(SYNCHRONISED))
     assert fault is not None
     assert fault.what == "npu:0 (Ascend910B3) failed in AclrtSynchronizeDeviceWithTimeout"
     assert fault.cause == "CANN's error 507010: the device's heartbeat is lost"
@@ -46,7 +59,7 @@ def test_a_lost_device() -> None:
 
 
 def test_a_collective() -> None:
-    fault = fault_of(RuntimeError(COLLECTIVE), DEVICE)
+    fault = fault_of(RuntimeError(COLLECTIVE))
     assert fault is not None
     assert fault.what == "npu:0 (Ascend910B3) failed in HcclAllReduce"
 
@@ -60,4 +73,4 @@ def test_a_collective() -> None:
     ],
 )
 def test_wrong_arguments_are_not_the_devices(error: Exception) -> None:
-    assert fault_of(error, DEVICE) is None
+    assert fault_of(error) is None

@@ -7,7 +7,7 @@ Codes: acl/error_codes/rt_error_codes.h among torch_npu's headers.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from vllm.platforms import DeviceFault
@@ -15,9 +15,10 @@ from vllm.platforms import DeviceFault
 __all__ = ["fault_of"]
 
 _OPERATOR = (
+    re.compile(r"fault kernel_name=(\w+)"),
     re.compile(r"current working operator name is (\w+)"),
-    re.compile(r"call (\w+) failed"),
-    re.compile(r"(?:NPU|HCCL) function error: (\w+)"),
+    re.compile(r"\b((?:aclnn|Hccl)[A-Z]\w*)"),
+    re.compile(r"function error: (\w+)"),
 )
 _CODE = re.compile(r"error code(?: is |:)(\d+)")
 _OF_THE_DEVICE = re.compile(
@@ -30,6 +31,10 @@ _RESET = "check `npu-smi info`; a device that is lost comes back after a reset o
 
 _MEANINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
+        "107020": (
+            "a task did not end in time: a collective whose peers did not come, or an operator that hangs",
+            _USE_BLOCKING,
+        ),
         "507010": ("the device's heartbeat is lost", _RESET),
         "507014": ("a core ran longer than allowed", _USE_BLOCKING),
         "507015": ("a core met an exception, such as an address outside its tensors", _USE_BLOCKING),
@@ -44,13 +49,23 @@ _MEANINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 
 
-def fault_of(error: Exception, device: str) -> DeviceFault | None:
-    """None where the error is not from torch_npu's device side. `device`: its name, as the message shall have it."""
+def fault_of(error: Exception, device: str, ask_again: Callable[[], str]) -> DeviceFault | None:
+    """None where the error is not from torch_npu's device side.
+
+    Args:
+        device: its name, as the message shall have it.
+        ask_again: what the device says when it is asked once more; a failed copy tells less than a failed synchronisation.
+    """
     text = str(error)
     if not isinstance(error, RuntimeError) or not _OF_THE_DEVICE.search(text):
         return None
-    operator = next((found[1] for pattern in _OPERATOR if (found := pattern.search(text))), None)
+    operator = _operator(text) or _operator(ask_again())
     code = found[1] if (found := _CODE.search(text)) else None
     meaning, remedy = _MEANINGS.get(code or "", (text.strip().splitlines()[0], _USE_BLOCKING))
     cause = f"CANN's error {code}: {meaning}" if code else meaning
     return DeviceFault(what=f"{device} failed" + (f" in {operator}" if operator else ""), cause=cause, remedy=remedy)
+
+
+def _operator(text: str) -> str | None:
+    """The operator where the text names one, else the call of the runtime that told."""
+    return next((found[1] for pattern in _OPERATOR if (found := pattern.search(text))), None)

@@ -164,7 +164,7 @@ class AscendPlatform(Platform):
     def device_fault(self, error: Exception) -> DeviceFault | None:
         from vllm_ascend.faults import fault_of
 
-        return fault_of(error, self._current_device())
+        return fault_of(error, self._current_device(), self._last_words)
 
     # -- reports ----------------------------------------------------------------------------------------------------------------
 
@@ -174,6 +174,14 @@ class AscendPlatform(Platform):
 
         index = torch_npu.npu.current_device()
         return f"npu:{index} ({self.get_device_name(index)})"
+
+    def _last_words(self) -> str:
+        """What a failed device answers to a synchronisation; it fails at once, because the stream that it would wait for has ended."""
+        try:
+            self.synchronize()
+        except RuntimeError as error:
+            return str(error)
+        return ""
 
     def usage_label(self) -> str:
         return "NPU"

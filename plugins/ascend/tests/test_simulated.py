@@ -1,0 +1,92 @@
+"""What only a simulator can show: the device failing on purpose, races that always happen, and launches counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from plugins.ascend.tests.mutant_names import MUTANT_NAMES
+
+pytestmark = [pytest.mark.simulated, pytest.mark.timeout(600)]
+COUNTED = [" 20 21 22 23 24 25", " 8 9 10 11 12 13 1"]
+USE_BLOCKING, RESET = "ASCEND_LAUNCH_BLOCKING=1", "npu-smi info"
+
+
+def run(module: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A program of this folder in a process of its own: a device that failed stays so."""
+    command = [sys.executable, "-m", f"plugins.ascend.tests.{module}", *words]
+    environment = os.environ | {"VLLM_PLATFORM": "ascend", "OMP_NUM_THREADS": "1"} | variables
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+
+
+def failing(*words: str, **variables: str) -> tuple[dict[str, Any], str]:
+    """(what the three generations gave, what stood on standard error)."""
+    done = run("failing", *words, **variables)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert lines, done.stderr[-2000:]
+    return json.loads(lines[-1]), done.stderr
+
+
+@pytest.mark.parametrize("mutant", MUTANT_NAMES)
+def test_mutants_are_caught(mutant: str) -> None:
+    """Under streams that run as late as their dependencies allow."""
+    done = run("mutants", mutant, CANN_SIM_STREAMS="adversarial:1", VLLM_LOGGING_LEVEL="ERROR")
+    assert done.returncode == 0, done.stdout + done.stderr[-1000:]
+
+
+@pytest.mark.parametrize(
+    ("rules", "options", "operator", "remedy"),
+    [
+        ("aclnnFusedInferAttentionScore*#5=fail", [], "aclnnFusedInferAttentionScore", USE_BLOCKING),
+        ("aclnnAddRmsNorm#30=fail", ["enforce_eager=false"], "aclnnAddRmsNorm", USE_BLOCKING),
+        ("aclnnMatmul#50=refuse", [], "aclnnMatmul", USE_BLOCKING),
+        ("*#300=lost", [], "aclnn", RESET),
+    ],
+    ids=["operator fails", "operator fails in a replay", "launch refused", "device lost"],
+)
+def test_a_failure_names_device_operator_and_step_and_ends_the_engine(
+    rules: str, options: list[str], operator: str, remedy: str
+) -> None:
+    runs, _ = failing(rules, *options)
+    assert runs["before"]["texts"] == COUNTED
+    assert runs["failing"]["error"] == "DeviceError"
+    first_line = runs["failing"]["text"].splitlines()[0]
+    assert first_line.startswith("npu:0 (Ascend910B3) failed in " + operator)
+    assert " of step 1" in first_line, first_line
+    assert remedy in runs["failing"]["text"]
+    assert runs["after"]["error"] == "EngineDeadError"
+    assert operator in runs["after"]["text"]
+
+
+def test_memory_that_runs_out_in_mid_stream_undoes_a_step_and_nothing_more() -> None:
+    runs, log = failing("full", "max_num_seqs=32", "max_num_batched_tokens=8192")
+    assert "is undone; its requests run again in smaller steps. Memory ran out in" in log
+    assert set(runs["failing"]["texts"]) == {" 150 151 152 153"}
+    assert runs["after"]["texts"] == COUNTED
+
+
+@pytest.mark.parametrize(
+    ("rule", "operator"),
+    [("Hccl*@1#120=timeout", "Hccl"), ("aclnnSwiGlu@1#20=fail", "aclnnSwiGlu")],
+    ids=["a peer does not come", "an operator of one rank fails"],
+)
+def test_two_ranks_fail_together(rule: str, operator: str) -> None:
+    runs, _ = failing("", "tensor_parallel_size=2", CANN_SIM_FAULTS=rule, CANN_SIM_DEVICES="2")
+    assert runs["before"]["error"] == "DeviceError"
+    assert runs["before"]["text"].startswith("npu:1 (Ascend910B3) failed in " + operator)
+    assert "Raised by: Worker 1" in runs["before"]["text"]
+    assert runs["after"]["error"] == "EngineDeadError"
+
+
+def test_a_captured_step_costs_the_host_the_same_for_any_number_of_rows() -> None:
+    done = run("launches", "--json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    counts = {(row["rows"], row["captured"]): row for row in json.loads(done.stdout.splitlines()[-1])}
+    assert counts[1, True]["host_calls"] == counts[32, True]["host_calls"] < counts[1, False]["host_calls"]
+    assert counts[1, True]["graphs"] == 1
+    assert all(row["waits"] == 1 for row in counts.values()), "one wait per step, for its tokens"
