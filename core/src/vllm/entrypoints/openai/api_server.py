@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
@@ -16,7 +16,6 @@ from starlette.routing import BaseRoute, Route
 import vllm
 from vllm import envs
 from vllm.entrypoints.openai.basic_routes import router as basic_routes
-from vllm.entrypoints.openai.chat import router as chat
 from vllm.entrypoints.openai.completions import router as completions
 from vllm.entrypoints.openai.dev_routes import router as dev_routes
 from vllm.entrypoints.openai.http_errors import add_error_handlers
@@ -35,7 +34,7 @@ __all__ = ["ServerState", "build_app", "routes_in", "state_of"]
 
 logger = init_logger(__name__)
 
-_ROUTERS = (basic_routes, tokenize_routes, completions, chat)
+_ROUTERS = (basic_routes, tokenize_routes, completions)
 
 
 @dataclass(slots=True)
@@ -44,8 +43,8 @@ class ServerState:
 
     engine: AsyncLLM
     args: ServerArgs
-    is_restarting: bool = False
-    """The engine has died and another one starts."""
+    comes_back: bool = False
+    """Whether an engine that dies, or has died, is followed by another one."""
     started_s: int = field(default_factory=lambda: int(time.time()))
     """Seconds since 1970."""
     load: LoadCounter = field(default_factory=LoadCounter)
@@ -103,8 +102,8 @@ def _add_users_middleware(app: FastAPI, path: str) -> None:
         found = load_dotted(path)
     except (ImportError, PluginError) as error:
         raise ConfigError(f"--middleware {path} cannot be loaded: {in_a_sentence(error)}") from error
-    if inspect.isclass(found):
-        app.add_middleware(found)
+    if isinstance(found, type):
+        app.add_middleware(cast("Any", found))
     elif inspect.iscoroutinefunction(found):
         app.middleware("http")(found)
     else:
