@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import torch
+import torch_npu  # noqa: F401 - torch may have been told not to load it by itself
 
 from cann_sim.runtime import of_this_process
 
