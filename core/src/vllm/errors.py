@@ -13,6 +13,7 @@ __all__ = [
     "ConfigError",
     "DeviceError",
     "EngineDeadError",
+    "EngineShutdownError",
     "InvalidRequestError",
     "ModelLoadError",
     "NoPlatformError",
@@ -121,6 +122,10 @@ class Unavailable(VllmError):
 
 class EngineDeadError(VllmError, RuntimeError):
     """The engine stopped for good; every request that was under way is lost."""
+
+
+class EngineShutdownError(EngineDeadError):
+    """The engine was told to stop, and did; a request that was under way is lost, and another server may answer it (HTTP 503)."""
 
 
 class WorkerDiedError(EngineDeadError):

@@ -22,7 +22,7 @@ from vllm.engine.model_text import grammar_factory, late_grammar_factory, load_m
 from vllm.engine.output_processor import OutputProcessor
 from vllm.engine.output_stream import OutputStream
 from vllm.engine.stat_loggers import load_stat_loggers
-from vllm.errors import EngineDeadError, InvalidRequestError
+from vllm.errors import EngineDeadError, EngineShutdownError, InvalidRequestError
 from vllm.executor.remote_error import unpack_error
 from vllm.logger import init_logger
 from vllm.messages import FinishReason
@@ -126,7 +126,7 @@ class AsyncLLM:
         engine_ids = self._outputs.abort(ids)
         for request_id in ids:
             self._streams.pop(request_id, None)
-        if engine_ids:
+        if engine_ids and self._dead is None:  # the client of a dead core may be closing, in another thread
             self._client.send(Abort(engine_ids, FinishReason.ABORT))
 
     @property
@@ -208,12 +208,12 @@ class AsyncLLM:
         await self._call(EngineCore.wake_up, tuple(tags or ()))
 
     def end_requests(self, why: str) -> None:
-        """Take no request any more, and end those that run with EngineDeadError. `shutdown` comes next; unlike it, this never blocks."""
+        """Take no request any more, and end those that run with EngineShutdownError. `shutdown` comes next; this never blocks."""
         if self._dead is None:
-            self._end_all(EngineDeadError(why))
+            self._end_all(EngineShutdownError(why))
 
     def shutdown(self) -> None:
-        """Stop the engine core and wait for its end; requests that run end with EngineDeadError."""
+        """Stop the engine core and wait for its end; requests that run end with EngineShutdownError."""
         self.end_requests("The engine was shut down.")
         self._client.close()
 
@@ -297,6 +297,8 @@ class AsyncLLM:
 
     def _death_for_reader(self) -> EngineDeadError:
         """A new error for each reader: one object raised in many tasks would collect all their tracebacks."""
+        if isinstance(self._dead, EngineShutdownError):
+            return EngineShutdownError(self._dead.what)
         dead = EngineDeadError(
             f"The engine has stopped: {self._dead}",
             remedy="the first error in the log says why; start the engine again",

@@ -20,7 +20,13 @@ from vllm.errors import ConfigError, VllmError, near_names
 
 __all__ = ["main"]
 
-_COMMANDS = {"generate": "generate", "bench": "bench", "plugin": "plugin", "serve": "serve", "collect-env": "collect_env"}
+_COMMANDS = {
+    "generate": "generate",
+    "bench": "bench",
+    "plugin": "plugin",
+    "serve": "serve",
+    "collect-env": "collect_env",
+}
 """Command -> its module beside this one."""
 _OFFLINE = "`vllm generate` works offline; so does vllm.LLM in Python"
 _NOT_YET = {

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 import vllm
 from vllm import envs
 from vllm.entrypoints.openai.basic_routes import router as basic_routes
+from vllm.entrypoints.openai.chat import router as chat
 from vllm.entrypoints.openai.completions import router as completions
 from vllm.entrypoints.openai.dev_routes import router as dev_routes
 from vllm.entrypoints.openai.http_errors import add_error_handlers
@@ -34,7 +35,7 @@ __all__ = ["ServerState", "build_app", "routes_in", "state_of"]
 
 logger = init_logger(__name__)
 
-_ROUTERS = (basic_routes, tokenize_routes, completions)
+_ROUTERS = (basic_routes, tokenize_routes, completions, chat)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,14 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from vllm.errors import EngineDeadError, InvalidRequestError, OutOfMemoryError, QueueFullError, VllmError
+from vllm.errors import (
+    EngineDeadError,
+    EngineShutdownError,
+    InvalidRequestError,
+    OutOfMemoryError,
+    QueueFullError,
+    VllmError,
+)
 from vllm.logger import init_logger
 
 __all__ = ["ApiError", "add_error_handlers", "error_body", "error_response", "model_not_found", "status_of"]
@@ -57,7 +64,7 @@ def error_body(error: BaseException) -> dict[str, Any]:
             message, parameter, kind = error.message, error.parameter, error.error_type
         case InvalidRequestError():
             message, parameter = str(error), error.parameter
-        case QueueFullError():
+        case QueueFullError() | EngineShutdownError():
             message = str(error)
         case EngineDeadError():
             message = "The engine has stopped; requests cannot be answered any more."
@@ -71,7 +78,7 @@ def status_of(error: BaseException) -> HTTPStatus:
             return error.status
         case InvalidRequestError():
             return HTTPStatus.BAD_REQUEST
-        case QueueFullError():
+        case QueueFullError() | EngineShutdownError():
             return HTTPStatus.SERVICE_UNAVAILABLE
         case EngineDeadError() | OutOfMemoryError():
             return HTTPStatus.INTERNAL_SERVER_ERROR
@@ -92,7 +99,11 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unforeseen)
 
 
-async def _ours(_request: Request, error: Exception) -> JSONResponse:
+async def _ours(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, EngineDeadError) and request.app.state.server.comes_back:
+        error = ApiError(
+            HTTPStatus.SERVICE_UNAVAILABLE, "The engine has stopped and is started again: try again later."
+        )
     return error_response(error)
 
 

@@ -31,6 +31,7 @@ __all__ = ["run_server"]
 
 logger = init_logger(__name__)
 
+_BACKLOG = 2048
 LAST_WORDS_s = 2.0
 """How long clients may take to read the errors of requests that were ended."""
 
@@ -65,6 +66,7 @@ class _Life:
         self._state, self._listener, self._start_again = state, listener, start_again
         self._server = _Server(_uvicorn_config(app, state.args))
         self._restarts_left = state.args.restart_engine
+        self._state.comes_back = self._restarts_left > 0
         self._stopping = False
         self._exit_status = 0
         self._engine_lock = asyncio.Lock()
@@ -76,6 +78,9 @@ class _Life:
             loop.add_signal_handler(number, self._signalled, number)
         watching = asyncio.create_task(self._watch_engine())
         logger.info("Starting vLLM server on %s", self._listener.url)
+        self._listener.socket.listen(
+            _BACKLOG
+        )  # before uvicorn says "Application startup complete.", which people wait for
         try:
             await self._server.serve(sockets=[self._listener.socket])
         finally:
@@ -125,17 +130,17 @@ class _Life:
             )
             return False
         self._restarts_left -= 1
+        self._state.comes_back = True
         logger.warning("The engine has died and is started again; %d restarts are left.", self._restarts_left)
         async with self._engine_lock:
-            self._state.is_restarting = True
             try:
                 await asyncio.to_thread(self._state.engine.shutdown)
                 self._state.engine = await asyncio.to_thread(self._start_again)
             except VllmError as error:
                 logger.error("The engine cannot be started again: %s", error)
+                self._state.comes_back = False
                 return False
-            finally:
-                self._state.is_restarting = False
+        self._state.comes_back = self._restarts_left > 0
         logger.info("The engine runs again.")
         return True
 

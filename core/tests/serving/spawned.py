@@ -1,0 +1,109 @@
+"""A server as users start it: `vllm serve` in a process of its own on 127.0.0.1, ended whatever happens."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO
+
+import httpx
+import psutil
+
+__all__ = ["FLAGS", "Spawned", "spawned"]
+
+FLAGS = ("--max-num-seqs", "16", "--num-gpu-blocks-override", "600", "--dtype", "float32")
+START_s = 120.0
+_READY = "Application startup complete."
+_URL = re.compile(r"Starting vLLM server on (\S+)")
+
+
+class Spawned:
+    """A running server: its address, its log, its processes."""
+
+    def __init__(self, words: tuple[str, ...], environment: Mapping[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *words],
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        )
+        self.lines: list[str] = []
+        self._news: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        assert self.process.stderr is not None
+        self._reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
+        self._reader.start()
+
+    def wait_until_ready(self) -> None:
+        """Until it takes connections. Fails with the log if it ends first."""
+        self.wait_for(_READY)
+        found = _URL.search(self.log)
+        assert found is not None
+        self.url = found[1].replace("0.0.0.0", "127.0.0.1")
+
+    def wait_for(self, words: str) -> None:
+        """Until a line of the log that nobody has waited for yet holds the words."""
+        while (line := self._news.get(timeout=START_s)) is not None:
+            if words in line:
+                return
+        raise AssertionError(f"The server ended with {self.process.wait()} before it said {words!r}:\n{self.log}")
+
+    @property
+    def log(self) -> str:
+        return "\n".join(self.lines)
+
+    @property
+    def core(self) -> psutil.Process:
+        """The engine core's process."""
+        (core,) = psutil.Process(self.process.pid).children()
+        return core
+
+    def client(self, **more: object) -> httpx.Client:
+        """For requests to this server; closes with its `with`."""
+        return httpx.Client(**{"base_url": self.url, "timeout": 60.0, **more})  # type: ignore[arg-type]
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def exit_status(self) -> int:
+        """How it ended; waits for it."""
+        status = self.process.wait(60)
+        self._reader.join(60)
+        return status
+
+    def end(self) -> None:
+        """Leave nothing."""
+        descendants = psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
+        self.process.kill()
+        self.process.wait()
+        self._reader.join(60)
+        for each in descendants:
+            if each.is_running():
+                each.kill()
+
+    def _read(self, stream: IO[str]) -> None:
+        with stream:
+            for line in stream:
+                self.lines.append(line.rstrip("\n"))
+                self._news.put(line)
+        self._news.put(None)
+
+
+@contextmanager
+def spawned(*flags: str, environment: Mapping[str, str] | None = None) -> Iterator[Spawned]:
+    """`vllm serve --host 127.0.0.1 --port 0` with more flags, ready; without an address where the flags give another."""
+    address = () if "--uds" in flags else ("--host", "127.0.0.1", "--port", "0")
+    server = Spawned((*FLAGS, *address, *flags), environment or {})
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.end()
+        print(server.log)  # shown where the test failed

@@ -1,0 +1,133 @@
+"""How a server ends: by signals, by its engine's death; what is left of it is nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from spawned import Spawned, spawned
+
+ENDLESS = {"prompt": "Count: 1 2 3", "max_tokens": 1900, "ignore_eos": True, "temperature": 0, "stream": True}
+
+
+class Reader:
+    """A client that reads one stream in a thread of its own."""
+
+    def __init__(self, server: Spawned, **changes: object) -> None:
+        self.lines: list[str] = []
+        self.started = threading.Event()
+        self._body = {**ENDLESS, **changes}
+        self._thread = threading.Thread(target=self._read, args=(server.url,))
+        self._thread.start()
+
+    def _read(self, url: str) -> None:
+        with (
+            httpx.Client(base_url=url, timeout=60) as client,
+            client.stream("POST", "/v1/completions", json=self._body) as answer,
+        ):
+            for line in answer.iter_lines():
+                self.lines.append(line)
+                self.started.set()
+        self.started.set()
+
+    def result(self) -> list[str]:
+        """The events' data, once the stream has ended."""
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        return [line.removeprefix("data: ") for line in self.lines if line]
+
+
+@contextmanager
+def readers(server: Spawned, count: int, **changes: object) -> Iterator[list[Reader]]:
+    all_of_them = [Reader(server, **changes) for _ in range(count)]
+    for reader in all_of_them:
+        assert reader.started.wait(60)
+    yield all_of_them
+    for reader in all_of_them:
+        reader.result()
+
+
+@contextmanager
+def not_reading(server: Spawned) -> Iterator[None]:
+    """A client that asked for a stream and does not read it."""
+    with server.client() as client, client.stream("POST", "/v1/completions", json=ENDLESS):
+        yield
+
+
+def assert_nothing_is_left(server: Spawned, core: psutil.Process) -> None:
+    assert not core.is_running() or core.status() == psutil.STATUS_ZOMBIE
+    assert not list(Path("/dev/shm").glob(f"*{server.process.pid}*"))
+
+
+def error_of(events: list[str]) -> str:
+    """The message of the last event that holds an error."""
+    (message,) = [json.loads(event)["error"]["message"] for event in events if '"error"' in event]
+    return str(message)
+
+
+def test_sigterm_lets_requests_end_within_the_timeout() -> None:
+    with spawned("--shutdown-timeout", "50") as server:
+        core = server.core
+        with readers(server, 3, max_tokens=200) as streams:
+            server.signal(signal.SIGTERM)
+            server.wait_for("SIGTERM: the server stops")
+            for stream in streams:
+                *_, last, done = stream.result()
+                assert done == "[DONE]"
+                assert json.loads(last)["choices"][0]["finish_reason"] == "length"
+        with pytest.raises(httpx.ConnectError), server.client() as client:
+            client.get("/health")
+        assert server.exit_status() == 0
+        assert_nothing_is_left(server, core)
+
+
+def test_sigint_ends_requests_at_once_where_they_have_no_time() -> None:
+    with spawned() as server:
+        core = server.core
+        with not_reading(server), readers(server, 3) as streams:
+            server.signal(signal.SIGINT)
+            for stream in streams:
+                assert error_of(stream.result()) == "The server is shutting down."
+            assert server.exit_status() == 0
+        assert_nothing_is_left(server, core)
+
+
+def test_a_second_signal_ends_the_wait_and_the_core_ignores_the_first() -> None:
+    with spawned("--shutdown-timeout", "600") as server, readers(server, 1) as streams:
+        server.core.send_signal(signal.SIGTERM)  # as to a whole process group
+        server.signal(signal.SIGTERM)
+        server.wait_for("SIGTERM: the server stops")
+        server.signal(signal.SIGTERM)
+        assert error_of(streams[0].result()) == "The server is shutting down."
+        assert server.exit_status() == 0
+
+
+def test_a_killed_engine_ends_every_request_and_the_server_or_is_started_again() -> None:
+    with spawned("--restart-engine", "1") as server:
+        first = server.core
+        with readers(server, 2) as streams, server.client() as client:
+            first.kill()
+            for stream in streams:
+                assert "engine has stopped" in error_of(stream.result())
+            server.wait_for("is started again; 0 restarts are left.")
+            refused = client.post("/v1/completions", json={"prompt": "x"})
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            assert client.get("/health").status_code == 503
+            server.wait_for("The engine runs again.")
+            assert client.get("/health").status_code == 200
+        second = server.core
+        with not_reading(server), readers(server, 4) as streams:
+            second.kill()
+            for stream in streams:
+                assert "engine has stopped" in error_of(stream.result())
+            assert server.exit_status() == 1
+        assert "SIGKILL" in server.log
+        for core in (first, second):
+            assert_nothing_is_left(server, core)
