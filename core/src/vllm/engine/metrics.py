@@ -17,15 +17,16 @@ from vllm.engine.latency_buckets import (
     TOKEN_BOUNDS,
 )
 from vllm.engine.metric_values import Counter, Gauge, Histogram, Metric, plain_values
+from vllm.engine.scheduler.interface import SchedulerStats
 from vllm.engine.stat_loggers import StatLoggers
 from vllm.engine.statistics_line import StatisticsLine
+from vllm.messages import FinishReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from vllm.config import VllmConfig
     from vllm.engine.request_state import ParentState
-    from vllm.engine.scheduler.interface import SchedulerStats
     from vllm.engine.stat_logger import StatLoggerBase
 
 __all__ = ["Counter", "EngineMetrics", "Gauge", "Histogram", "Metric"]
@@ -68,6 +69,9 @@ class EngineMetrics:
         self._success = prom.Counter(
             "vllm:request_success", "Requests that ended.", [*self._labels, "finished_reason"], registry=self.registry
         )
+        for reason in FinishReason:  # a rate needs the zero that stood there before
+            self._success.labels(**self._labels, finished_reason=reason.value)
+        self._take_totals(_NOTHING, None)
 
     def after_step(self, stats: SchedulerStats, finished: Sequence[ParentState]) -> None:
         """Take one step's numbers, and the requests that ended in it."""
@@ -135,6 +139,16 @@ class EngineMetrics:
             self._histograms[name].observe(value)
 
 
+_NOTHING = SchedulerStats(
+    num_running=0,
+    num_waiting=0,
+    kv_cache_usage=0.0,
+    num_preemptions=0,
+    prefix_cache_queries=0,
+    prefix_cache_hits=0,
+    prompt_tokens=0,
+    generation_tokens=0,
+)
 _STEP_BOUNDS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 _GAUGES = {
     "num_requests_running": "Requests in the running batch.",
