@@ -95,8 +95,7 @@ BINARY_INTEGER = [
     "remainder",
 ]
 WITH_NUMBER = ["add", "sub", "mul", "div", "eq", "ne", "lt", "le", "gt", "ge", "remainder", "floor_divide", "pow"]
-IN_PLACE = ["add_", "sub_", "mul_", "div_"]
-UNARY_IN_PLACE = ["neg_", "exp_", "sqrt_", "rsqrt_", "sigmoid_", "relu_", "zero_", "reciprocal_", "floor_", "ceil_"]
+UNARY_IN_PLACE = ["acos", "asin", "atan", "cosh", "sinh", "tan", "erfc", "exp2", "frac", "log10", "zero"]
 REDUCTIONS = ["sum", "mean", "amax", "amin"]
 WITH_INDICES = ["max", "min"]
 
@@ -157,12 +156,18 @@ def _broadcast() -> Iterator[Case]:
 
 
 def _in_place() -> Iterator[Case]:
-    x, y = values("contiguous", torch.float32), values("contiguous", torch.float32, seed=1)
-    for name in IN_PLACE:
-        yield Case(name=name, function=_method(name), inputs=(x, y))
-        yield Case(name=f"{name}-number", function=_method(name), inputs=(x, 2.0))
-    for name in UNARY_IN_PLACE:
-        yield Case(name=name, function=_method(name), inputs=(x,))
+    """Every operation that torch can also do in place."""
+    for dtype in (torch.float32, torch.int64):
+        x, y = values("contiguous", dtype), values("contiguous", dtype, seed=1)
+        floating = dtype.is_floating_point
+        for name in [*UNARY, *UNARY_IN_PLACE] if floating else UNARY_INTEGER:
+            if hasattr(x, f"{name}_"):
+                yield Case(name=f"{name}_-{dtype}", function=_method(f"{name}_"), inputs=(x,))
+        for name in [*BINARY, "pow", "atan2"] if floating else BINARY_INTEGER:
+            if hasattr(x, f"{name}_"):
+                yield Case(name=f"{name}_-{dtype}", function=_method(f"{name}_"), inputs=(x, y))
+                if name not in ("atan2", "logical_and", "logical_or", "logical_xor"):
+                    yield Case(name=f"{name}_-number-{dtype}", function=_method(f"{name}_"), inputs=(x, 2))
 
 
 def _reductions() -> Iterator[Case]:
