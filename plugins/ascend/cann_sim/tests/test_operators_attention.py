@@ -112,6 +112,28 @@ def test_attention_over_contiguous_keys_agrees_with_dense(layout: str) -> None:
     assert abs(float(lse[1, 0, 5, 0]) - float(last)) < 1e-2
 
 
+def test_the_second_version_of_the_operator_agrees_with_the_first() -> None:
+    torch.manual_seed(3)
+    q, cache = torch.randn(2, HEADS, SIZE).half().to(NPU), torch.randn(4, BLOCK, KV_HEADS * SIZE).half().to(NPU)
+    table = torch.tensor([[3, 1], [0, 2]], dtype=torch.int32, device=NPU)
+    same = {
+        "atten_mask": MASK.to(NPU),
+        "block_table": table,
+        "input_layout": "TND",
+        "block_size": BLOCK,
+        "sparse_mode": 3,
+    }
+    first, _ = torch_npu.npu_fused_infer_attention_score(
+        q, cache, cache, actual_seq_lengths=[1, 2], actual_seq_lengths_kv=[9, 200], num_heads=HEADS,
+        num_key_value_heads=KV_HEADS, scale=0.125, **same,
+    )  # fmt: skip
+    second, _ = torch_npu.npu_fused_infer_attention_score_v2(
+        q, cache, cache, actual_seq_qlen=[1, 2], actual_seq_kvlen=[9, 200], num_query_heads=HEADS,
+        num_key_value_heads=KV_HEADS, softmax_scale=0.125, **same,
+    )  # fmt: skip
+    assert torch.equal(first.cpu(), second.cpu())
+
+
 def test_a_slot_that_two_tokens_write_holds_nan() -> None:
     cache = torch.zeros(2, BLOCK, KV_HEADS, SIZE, dtype=torch.float16, device=NPU)
     rows = torch.ones(3, KV_HEADS, SIZE, dtype=torch.float16, device=NPU)

@@ -221,6 +221,20 @@ def test_add_rms_norm_that_ends_in_int8() -> None:
     close(y.cpu().float() * scale.cpu()[:, None], rms_norm(x1 + x2, weight))
 
 
+def test_gemma_rms_norm_fast_gelu_and_scatter_nd() -> None:
+    x, weight = torch.randn(3, 32), torch.rand(32)
+    close(torch_npu.npu_gemma_rms_norm(x.to(NPU), weight.to(NPU))[0], rms_norm(x, 1 + weight), 1e-5)
+    close(torch_npu.npu_fast_gelu(x.to(NPU)), x * torch.sigmoid(1.702 * x), 1e-5)
+    found = torch_npu.npu_scatter_nd_update_(x.to(NPU), torch.tensor([[2], [0]], device=NPU), -x[:2].to(NPU))
+    assert torch.equal(found.cpu(), torch.stack([-x[1], x[1], -x[0]]))
+
+
+def test_quantize_by_division() -> None:
+    x, scale, zero = torch.randn(4, 16), torch.rand(16) + 0.1, torch.arange(16, dtype=torch.int32)
+    found = torch_npu.npu_quantize(x.to(NPU), scale.to(NPU), zero.to(NPU), torch.qint8, 1)
+    assert torch.equal(found.cpu().int(), ((x / scale).round() + zero).clamp(-128, 127).int())
+
+
 def test_launches_are_counted_by_operator() -> None:
     x, weight = torch.ones(2, 8, device=NPU), torch.ones(8, device=NPU)
     launches = counted(lambda: torch_npu.npu_rms_norm(x + x, weight))

@@ -130,7 +130,13 @@ OPERATIONS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         (FLOATS,),
     ),
     "glu": (torch.nn.functional.glu, (FLOATS,)),
-    "stray tensors": (lambda x: (x.tril_(), x.triu_(), x.tril(-1)), (FLOATS,)),
+    "integers with numbers": (
+        lambda x: (x & 3, x | 4, x >> 1, torch.isin(x, 3), torch.searchsorted(x.sort().values, 2)),
+        (IDS,),
+    ),
+    "equal": (lambda x: (torch.equal(x, x), torch.equal(x, -x)), (FLOATS,)),
+    "index_fill by list": (lambda x: x.index_fill(0, torch.tensor([1], device=x.device), 2.0), (FLOATS,)),
+    "triangles in place": (lambda x: (x.tril_(), x.triu_(), x.tril(-1)), (FLOATS,)),
     "layer_norm": (lambda x: torch.nn.functional.layer_norm(x, (6,)), (FLOATS,)),
 }
 
