@@ -44,7 +44,8 @@ class _HermesProgram(ToolProgram):
             self.content(BEGIN)
             return False
         yield from call.close(end=END)
-        yield from self._forgive_braces()
+        if call.complete:
+            yield from self._forgive_braces()
         return call.complete
 
     def _forgive_braces(self) -> Program[None]:

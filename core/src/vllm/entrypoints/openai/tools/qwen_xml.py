@@ -64,25 +64,24 @@ class _QwenXmlProgram(ToolProgram):
 
     def _parameters(self, function: str) -> Program[bool]:
         """All arguments, up to the function's end tag; False where the output is cut off before. What stands between is content."""
-        first = True
-        tags = (PARAMETER, END_FUNCTION, END_CALL)
-        while tag := (yield from self.source.copy_until(tags, self._stray)):
-            while tag == PARAMETER:
-                key = yield from self._tag_name()
-                self.arguments(f"{'' if first else ', '}{json_text(key)}: ")
-                tag = (yield from self._value(function, key)).lstrip("\n")
-                first = False
-            if tag in (END_FUNCTION, END_CALL):
-                return True
-            if not tag:
-                return False
-        return False
+        separator = ""
+        tag = yield from self._next_tag()
+        while tag == PARAMETER:
+            key = yield from self._tag_name()
+            self.arguments(f"{separator}{json_text(key)}: ")
+            separator = ", "
+            end = yield from self._value(function, key)
+            tag = end.lstrip("\n") if end.endswith((PARAMETER, END_FUNCTION)) else (yield from self._next_tag())
+        return tag in (END_FUNCTION, END_CALL)
+
+    def _next_tag(self) -> Program[str]:
+        """The next tag of a call, "" where the output is cut off. Text where none belongs is content, and makes the call malformed."""
+        yield from self.source.skip_blank()
+        return (yield from self.source.copy_until((PARAMETER, END_FUNCTION, END_CALL), self._stray))
 
     def _stray(self, text: str) -> None:
-        """Text where none belongs makes the call malformed."""
-        if text.strip():
-            self.mar_call()
-            self.content(text)
+        self.mar_call()
+        self.content(text)
 
     def _value(self, function: str, key: str) -> Program[str]:
         """One value; the tag that ended it, "" where the output is cut off."""
