@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from cann_sim import BuildError, build, place
+from cann_sim import BuildError, build, cache, place
 from cann_sim.build import built
 from cann_sim.libraries import LIBRARIES
 
@@ -87,3 +89,32 @@ def test_the_place_is_named_by_the_pair(compiler: StandIn) -> None:
     here = place.place()
     assert here.folder.name.startswith(f"torch-{here.pair.torch.version}-")
     assert f"--torch_npu-{here.pair.torch_npu.version}-" in here.folder.name
+
+
+def aged(path: Path, hours: int) -> None:
+    os.utime(path, times=(0, time.time() - hours * 3600))
+
+
+def kept(toolkits: Path, objects: Path) -> tuple[set[str], set[str]]:
+    cache.prune(toolkits, objects)
+    return {path.name for path in toolkits.iterdir()}, {path.name for path in objects.iterdir()}
+
+
+def test_what_is_old_is_forgotten_and_what_may_be_in_use_is_kept(tmp_path: Path) -> None:
+    toolkits, objects = tmp_path / "toolkits", tmp_path / "objects"
+    for hours in (1, 2, 3, 4, 23, 25, 50):
+        (toolkits / f"{hours}").mkdir(parents=True)
+        aged(toolkits / f"{hours}", hours)
+    objects.mkdir()
+    for days in (13, 15):
+        (objects / f"{days}.o").touch()
+        aged(objects / f"{days}.o", days * 24)
+    assert kept(toolkits, objects) == ({"1", "2", "3", "4", "23"}, {"13.o"})
+
+
+def test_the_newest_toolkits_are_kept_however_old(tmp_path: Path) -> None:
+    for days in range(10, 16):
+        (tmp_path / "toolkits" / f"{days}").mkdir(parents=True)
+        aged(tmp_path / "toolkits" / f"{days}", days * 24)
+    (tmp_path / "objects").mkdir()
+    assert kept(tmp_path / "toolkits", tmp_path / "objects") == ({"10", "11", "12", "13"}, set())

@@ -13,7 +13,8 @@ from pathlib import Path
 __all__ = ["locked", "prune", "root"]
 
 _KEPT_TOOLKITS = 4
-_KEPT_OBJECTS_S = 14 * 24 * 3600
+_DAY_S = 24 * 3600
+_KEPT_OBJECTS_S = 14 * _DAY_S
 
 
 def root() -> Path:
@@ -34,11 +35,15 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def prune(toolkits: Path, objects: Path) -> None:
-    """Forget all but the newest toolkits, and objects that no build used for two weeks."""
-    newest_first = sorted(toolkits.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    """Forget objects that no build used for two weeks, and toolkits but for the newest and those of today, which may be in use."""
+    newest_first = sorted(toolkits.iterdir(), key=_made_s, reverse=True)
     for old in newest_first[_KEPT_TOOLKITS:]:
-        shutil.rmtree(old)
-    oldest_s = time.time() - _KEPT_OBJECTS_S
+        if _made_s(old) < time.time() - _DAY_S:
+            shutil.rmtree(old)
     for path in objects.iterdir():
-        if path.stat().st_mtime < oldest_s:
+        if _made_s(path) < time.time() - _KEPT_OBJECTS_S:
             path.unlink()
+
+
+def _made_s(path: Path) -> float:
+    return path.stat().st_mtime
