@@ -92,6 +92,16 @@ def test_the_users_choice_is_left_alone() -> None:
         assert AscendPlatform().check_and_update_config(config) == config
 
 
+def test_the_default_cache_leaves_room_for_the_graphs() -> None:
+    gib, mib = 2**30, 2**20
+    three = replace(CONFIG, compilation_config=CompilationConfig(capture_sizes=(1, 2, 4)))
+    eager = replace(three, model_config=replace(MODEL, enforce_eager=True))
+    platform = AscendPlatform()
+    assert platform.default_kv_cache_bytes(three, 10 * gib) == 10 * gib - 96 * mib
+    assert platform.default_kv_cache_bytes(three, 80 * mib) == 70 * mib, "never more than an eighth"
+    assert platform.default_kv_cache_bytes(eager, 10 * gib) == 10 * gib
+
+
 def test_other_block_sizes_are_refused_in_words() -> None:
     with pytest.raises(ConfigError, match=r"--block-size is 256, .* blocks of 128 tokens"):
         AscendPlatform().check_and_update_config(replace(CONFIG, cache_config=CacheConfig(block_size=256)))

@@ -83,6 +83,14 @@ def test_two_ranks_fail_together(rule: str, operator: str) -> None:
     assert runs["after"]["error"] == "EngineDeadError"
 
 
+@pytest.mark.parametrize("streams", ["async", "adversarial:1"])
+def test_two_ranks_replay_what_one_computes(streams: str) -> None:
+    runs, _ = failing(
+        "", "tensor_parallel_size=2", "enforce_eager=false", CANN_SIM_STREAMS=streams, CANN_SIM_DEVICES="2"
+    )
+    assert [each["texts"] for each in runs.values()] == [COUNTED] * 3
+
+
 def test_a_captured_step_costs_the_host_the_same_for_any_number_of_rows() -> None:
     done = run("launches", "--json")
     assert done.returncode == 0, done.stderr[-2000:]

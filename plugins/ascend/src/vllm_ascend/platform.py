@@ -24,6 +24,8 @@ BLOCK_SIZE = 128
 """Tokens. The attention operator takes up to 128 in the layout used here, for every head size a whole multiple of 128."""
 LARGEST_GRAPH_ROWS = 256
 """Larger decode steps are long enough to hide their launches."""
+GRAPH_BYTES = 32 * 2**20
+"""Room that is left for each graph, which is recorded when the cache is there; what they took stands in the log."""
 
 
 class AscendPlatform(Platform):
@@ -73,6 +75,11 @@ class AscendPlatform(Platform):
         sizes = _graph_sizes(config.scheduler_config.max_num_seqs)
         reason = "decode steps are replayed from graphs of so many rows; --enforce-eager turns them off"
         return config.with_changes(reason, compilation_config={"capture_sizes": sizes})
+
+    def default_kv_cache_bytes(self, config: VllmConfig, available_bytes: int) -> int:
+        """All but the room for graphs."""
+        graphs = 0 if config.model_config.enforce_eager else len(config.compilation_config.capture_sizes)
+        return available_bytes - min(graphs * GRAPH_BYTES, available_bytes // 8)
 
     def get_attn_backend_cls(self) -> str:
         return "vllm_ascend.attention.FusedAttention"
