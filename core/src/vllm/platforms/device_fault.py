@@ -12,7 +12,7 @@ class DeviceFault:
     """One failure of a device. The core adds the step and the rank, raises it as DeviceError, and the engine stops."""
 
     what: str
-    """A clause that names the device and, where the error tells it, the operator: "npu:0 (Ascend910B3) failed in aclnnMatmul"."""
+    """A clause that names the device and, where the error tells it, the operator: "chip:0 (X100) failed in matmul"."""
     cause: str | None = None
     """The vendor's words or error code, and what they mean."""
     remedy: str | None = None
