@@ -35,7 +35,7 @@ _BY_FEATURE: dict[str, str] = {
     "KV caches of several kinds": """mamba_cache_dtype mamba_ssm_cache_dtype mamba_block_size mamba_cache_mode mamba_backend
         disable_hybrid_kv_cache_manager kv_cache_dtype_skip_layers""",
     "prompt embeddings": "enable_prompt_embeds",
-    "parsers and tools from outside": "reasoning_parser_plugin reasoning_config tool_parser_plugin tool_server",
+    "reasoning budgets, and tools that the server itself calls": "reasoning_config tool_server",
     "choosing a structured-output library (it is llguidance)": "structured_outputs_config guided_decoding_backend",
     "tracing and profiling": """profiler_config otlp_traces_endpoint collect_detailed_traces enable_layerwise_nvtx_tracing
         kv_cache_metrics show_hidden_metrics_for_version enable_mfu_metrics""",
@@ -53,7 +53,8 @@ _BY_FEATURE: dict[str, str] = {
 _OF_THE_SERVER = """host port uds root_path ssl_keyfile ssl_certfile ssl_ca_certs ssl_cert_reqs ssl_ciphers api_key allowed_origins
     allowed_methods allowed_headers allow_credentials middleware disable_fastapi_docs chat_template_content_format
     trust_request_chat_template default_chat_template_kwargs response_role enable_auto_tool_choice tool_call_parser
-    exclude_tools_when_tool_choice_none reasoning_parser return_tokens_as_token_ids enable_prompt_tokens_details
+    exclude_tools_when_tool_choice_none tool_parser_plugin reasoning_parser reasoning_parser_plugin
+    return_tokens_as_token_ids enable_prompt_tokens_details
     enable_force_include_usage enable_request_id_headers enable_tokenizer_info_endpoint enable_log_requests max_log_len
     uvicorn_log_level disable_uvicorn_access_log enable_server_load_tracking max_request_body_bytes shutdown_timeout restart_engine"""
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from vllm.engine.request_log import RequestLog
 from vllm.entrypoints.openai.listener import check_tls, open_listener
+from vllm.entrypoints.openai.parser_options import prepare_parsers
 from vllm.executor.os_process import name_process
 from vllm.logger import init_logger, set_process_name
 from vllm.plugins import load_general_plugins
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from vllm.config.engine_args import EngineArgs
+    from vllm.engine.async_llm import AsyncLLM
     from vllm.entrypoints.openai.listener import Listener
     from vllm.entrypoints.openai.server_args import ServerArgs
 
@@ -40,6 +43,7 @@ def serve(engine_args: EngineArgs, args: ServerArgs) -> int:
 
 def _serve_on(listener: Listener, engine_args: EngineArgs, args: ServerArgs) -> int:
     load_general_plugins()
+    prepare_parsers(args)
     config = engine_args.create_engine_config()
     from vllm.engine.async_llm import AsyncLLM, start_core
 
@@ -49,8 +53,14 @@ def _serve_on(listener: Listener, engine_args: EngineArgs, args: ServerArgs) -> 
     except BaseException:
         client.close()
         raise
-    engine = AsyncLLM(config, client=client)
-    return run_server(engine, args, listener, start_again=lambda: AsyncLLM(config))
+    engine = _with_log(AsyncLLM(config, client=client), args)
+    return run_server(engine, args, listener, start_again=lambda: _with_log(AsyncLLM(config), args))
+
+
+def _with_log(engine: AsyncLLM, args: ServerArgs) -> AsyncLLM:
+    if args.enable_log_requests:
+        engine.request_log = RequestLog(args.max_log_len)
+    return engine
 
 
 @contextmanager

@@ -107,11 +107,17 @@ class ServerArgs:
     tool_call_parser: str | None = option(
         None, text("a tool parser's name", "NAME"), "Who finds tool calls in the text.", group=_CHAT
     )
+    tool_parser_plugin: str | None = option(
+        None, _FILE, "Python file that registers tool parsers of your own.", group=_CHAT
+    )
     exclude_tools_when_tool_choice_none: bool = option(
         False, SWITCH, "With tool_choice none, do not show tools to the template.", group=_CHAT
     )
     reasoning_parser: str | None = option(
         None, text("a reasoning parser's name", "NAME"), "Who parts the reasoning from the answer.", group=_CHAT
+    )
+    reasoning_parser_plugin: str | None = option(
+        None, _FILE, "Python file that registers reasoning parsers of your own.", group=_CHAT
     )
 
     # -- what answers carry ---------------------------------------------------------------------------------------------------
