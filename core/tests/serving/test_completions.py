@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
-from in_process import Served, served
+
+from core.tests.serving.in_process import Served, served
 
 COUNT = "Count: 17 18 19"
 CONTINUED = " 20 21 22 23 24 25"
 """What the tiny model makes of COUNT in 12 tokens."""
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Served]:
-    with served() as one:
-        yield one
+@pytest.fixture
+def server(inside: Served) -> Served:
+    return inside
 
 
 def complete(server: Served, **body: Any) -> Any:

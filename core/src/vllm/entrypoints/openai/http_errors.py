@@ -6,6 +6,9 @@ of vLLM know it.
 
 from __future__ import annotations
 
+import itertools
+import re
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -28,6 +31,8 @@ __all__ = ["ApiError", "add_error_handlers", "error_body", "error_response", "mo
 logger = init_logger(__name__)
 
 RETRY_AFTER_s = 1
+_FORM = re.compile(r"(str|int|float|bool|dict|list|constrained-\w+|[A-Z]\w*)$|.*\[")
+"""Names of types and of models, as pydantic writes them."""
 _TYPE_OF = {
     HTTPStatus.BAD_REQUEST: "BadRequestError",
     HTTPStatus.UNAUTHORIZED: "AuthenticationError",
@@ -115,8 +120,15 @@ async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
 async def _unreadable(_request: Request, error: Exception) -> JSONResponse:
     """A body that is no JSON, or not of the right form: the first thing wrong with it, and where."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = f"{where}: {first['msg']}" if where else str(first["msg"])
+    errors = error.errors()
+    where = _field(errors[0]["loc"])
+    words = "; or: ".join(dict.fromkeys(str(each["msg"]) for each in errors if _field(each["loc"]) == where))
+    message = f"{where}: {words}" if where else words
     body = {"message": message, "type": "Bad Request", "param": where or None, "code": int(HTTPStatus.BAD_REQUEST)}
     return JSONResponse({"error": body}, status_code=HTTPStatus.BAD_REQUEST)
+
+
+def _field(location: Iterable[str | int]) -> str:
+    """The field's path. Where it may have several forms, pydantic adds the form that it tried, like `list[int]`: that is no field."""
+    parts = itertools.takewhile(lambda part: not _FORM.match(str(part)), location)
+    return ".".join(map(str, parts))
