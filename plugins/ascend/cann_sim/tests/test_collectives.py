@@ -126,9 +126,9 @@ def test_a_rank_that_dies_ends_the_wait_of_the_others(tmp_path: Path) -> None:
 
 
 def test_a_rank_that_does_not_come_is_a_time_out_that_names_it(tmp_path: Path) -> None:
-    first, _ = run_one("late", 2, tmp_path, environ={"HCCL_EXEC_TIMEOUT": "1"})
+    first, _ = run_one("late", 2, tmp_path, environ={"HCCL_EXEC_TIMEOUT": "3"})
     assert "HcclAllReduce on rank 0 of 2" in first["error"]
-    assert "rank 0 waited for rank 1 for 1 s (HCCL_EXEC_TIMEOUT)" in first["error"]
+    assert "rank 0 waited for rank 1 for 3 s (HCCL_EXEC_TIMEOUT)" in first["error"]
 
 
 def test_an_injected_time_out(tmp_path: Path) -> None:
