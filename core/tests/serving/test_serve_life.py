@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from spawned import Spawned, spawned
+
+from core.tests.serving.spawned import Spawned, spawned
 
 ENDLESS = {"prompt": "Count: 1 2 3", "max_tokens": 1900, "ignore_eos": True, "temperature": 0, "stream": True}
 
