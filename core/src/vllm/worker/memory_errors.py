@@ -39,7 +39,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _explained(platform: Platform, activity: str, error: Exception) -> OutOfMemoryError:
-    free_bytes, total_bytes = platform.memory_info()
+    free_bytes, total_bytes = platform.memory_info(_current_device(platform))
     first_line = (str(error).splitlines() or [type(error).__name__])[0]
     return OutOfMemoryError(
         f"Memory ran out in {activity}: {free_bytes / 2**20:,.0f} of {total_bytes / 2**20:,.0f} MiB are free now ({first_line})",
@@ -49,3 +49,11 @@ def _explained(platform: Platform, activity: str, error: Exception) -> OutOfMemo
             "--gpu-memory-utilization, --kv-cache-memory-bytes, or on a CPU VLLM_CPU_KVCACHE_SPACE"
         ),
     )
+
+
+def _current_device(platform: Platform) -> int:
+    """Index of the device that this process works on."""
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None or accelerator.type != platform.device_type:
+        return 0
+    return torch.accelerator.current_device_index()
