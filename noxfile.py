@@ -107,7 +107,7 @@ def plugin(session: nox.Session, name: str) -> None:
     if name == "ascend":
         npu = recipes.npu()
         run(session, npu.script("cann-sim"), "build")
-        run(session, npu.script("cann-sim"), "run", "--", npu.python, *pytest, env=recipes.ONE_THREAD)
+        run(session, npu.script("cann-sim"), "run", "--devices", "2", "--", npu.python, *pytest, env=recipes.ONE_THREAD)
     else:
         run(session, recipes.torch().python, *pytest, env=recipes.ONE_THREAD)
 
