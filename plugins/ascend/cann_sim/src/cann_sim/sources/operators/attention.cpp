@@ -155,10 +155,6 @@ Work fused_infer_attention(limits::Attention call, double scale, const Outputs& 
     return [=] { attend_all(call, scale, outputs); };
 }
 
-void refuse(bool given, const char* what) {
-    if (given) throw LimitError(std::string(what) + " of the fused attention is not simulated");
-}
-
 }  // namespace
 }  // namespace cann_sim
 

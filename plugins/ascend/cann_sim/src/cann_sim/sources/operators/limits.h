@@ -15,6 +15,11 @@ public:
     using std::runtime_error::runtime_error;
 };
 
+// A variant that the real operator has, but the simulator has not.
+inline void refuse(bool given, const std::string& what) {
+    if (given) throw LimitError(what + " is not simulated");
+}
+
 namespace limits {
 
 // Generations of chips, as the documentation groups them.

@@ -11,10 +11,6 @@ using namespace cann_sim;
 
 namespace {
 
-void refuse(bool given, const char* what) {
-    if (given) throw LimitError(std::string(what) + " is not simulated");
-}
-
 struct Chosen {
     Tensor weights;
     Tensor experts;

@@ -11,10 +11,6 @@ using namespace cann_sim;
 
 namespace {
 
-void refuse(bool given, const char* what) {
-    if (given) throw LimitError(std::string(what) + " is not simulated");
-}
-
 // Rows whose expert lies in [first, end), in the order of their experts, a token's order kept: numbers of rows in [0, N * K).
 struct SortedRows {
     Tensor row;     // [active]

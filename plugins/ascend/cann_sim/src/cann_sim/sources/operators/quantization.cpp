@@ -81,10 +81,6 @@ Work prepare_dynamic_quant(const Tensor& x, const OptionalTensor& smooth_scales,
     };
 }
 
-void refuse(bool given, const char* what) {
-    if (given) throw LimitError(std::string(what) + " is not simulated");
-}
-
 }  // namespace
 }  // namespace cann_sim
 
