@@ -57,14 +57,37 @@ def test_an_empty_prompt():
 
 
 def test_a_full_queue():
-    engine = Harness(max_num_queued_reqs=1)
-    engine.add("a", [1])
-    with pytest.raises(QueueFullError, match="1 requests wait already"):
-        engine.add("b", [1])
+    engine = Harness(max_num_seqs=1, max_num_queued_reqs=1)
+    engine.add("a", [1])  # for the free slot
+    engine.add("b", [1])
+    with pytest.raises(QueueFullError, match="2 requests wait already; --max-num-queued-reqs permits 1"):
+        engine.add("c", [1])
     engine.step()
-    engine.add("c", [1])
+    with pytest.raises(QueueFullError, match="1 requests wait already"):
+        engine.add("c", [1])
     engine.run()
-    assert engine.finished.keys() == {"a", "c"}
+    engine.add("c", [1])
+    engine.add("d", [1])
+    engine.run()
+    assert engine.finished.keys() == {"a", "b", "c", "d"}
+
+
+def test_a_queue_full_of_tokens():
+    engine = Harness(max_num_queued_tokens=5)
+    engine.add("a", [1] * 6)  # nobody waits before it
+    with pytest.raises(
+        QueueFullError, match="6 prompt tokens wait already, and the request has 1; --max-num-queued-tokens"
+    ):
+        engine.add("b", [1])
+    engine.abort("a")
+    engine.add("b", [1] * 3)
+    engine.add("c", [1] * 2)
+    with pytest.raises(QueueFullError):
+        engine.add("d", [1])
+    engine.step()
+    engine.add("d", [1])
+    engine.run()
+    assert engine.finished.keys() == {"a", "b", "c", "d"}
 
 
 def test_impossible_settings():

@@ -87,9 +87,9 @@ def test_a_worker_that_exits_is_named(engine: Engine) -> None:
 
 
 def test_a_worker_killed_between_steps_is_found(engine: Engine) -> None:
-    os.kill(engine.pids[1], signal.SIGTERM)
+    os.kill(engine.pids[1], signal.SIGKILL)
     assert still_alive({1: os.pidfd_open(engine.pids[1])}) == []
-    with pytest.raises(WorkerDiedError, match=r"Worker 1 .*signal 15 \(SIGTERM\) while it had nothing to do"):
+    with pytest.raises(WorkerDiedError, match=r"Worker 1 .*signal 9 \(SIGKILL\) while it had nothing to do"):
         engine.executor.check_health()
     engine.assert_all_over()
 

@@ -267,6 +267,13 @@ class EngineArgs:
         group=_SCHEDULER,
         default_words="no limit",
     )
+    max_num_queued_tokens: int | None = option(
+        None,
+        whole(at_least=1, human=True),
+        "Requests that would bring the waiting prompts past this many tokens are refused.",
+        group=_SCHEDULER,
+        default_words="no limit",
+    )
 
     # -- several devices ------------------------------------------------------------------------------------------------------
     tensor_parallel_size: int = option(

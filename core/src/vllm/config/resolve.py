@@ -84,6 +84,7 @@ def _scheduler(args: EngineArgs, platform: Platform) -> SchedulerConfig:
         async_scheduling=bool(args.async_scheduling),
         scheduler_cls=args.scheduler_cls,
         max_num_queued_reqs=args.max_num_queued_reqs,
+        max_num_queued_tokens=args.max_num_queued_tokens,
         stream_interval=args.stream_interval,
     )
 

@@ -27,4 +27,6 @@ class SchedulerConfig:
     """Dotted path of a class that fills `vllm.engine.scheduler.interface.SchedulerInterface`."""
     max_num_queued_reqs: int | None = None
     """Waiting requests past this number are refused; None = no limit."""
+    max_num_queued_tokens: int | None = None
+    """A request whose prompt would bring those that wait past so many tokens is refused, unless it is alone; None = no limit."""
     stream_interval: int = 1

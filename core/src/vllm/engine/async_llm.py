@@ -23,7 +23,7 @@ from vllm.engine.output_processor import OutputProcessor
 from vllm.engine.output_stream import OutputStream
 from vllm.engine.stat_loggers import load_stat_loggers
 from vllm.errors import EngineDeadError, EngineShutdownError, InvalidRequestError
-from vllm.executor.remote_error import unpack_error
+from vllm.executor.remote_error import unpack_error, unpack_refusal
 from vllm.logger import init_logger
 from vllm.messages import FinishReason
 from vllm.plugins import load_general_plugins
@@ -31,6 +31,7 @@ from vllm.plugins import load_general_plugins
 if TYPE_CHECKING:
     from vllm.config import ModelConfig, VllmConfig
     from vllm.config.engine_args import EngineArgs
+    from vllm.engine.request_log import RequestLog
     from vllm.outputs import RequestOutput
     from vllm.sampling_params import SamplingParams
     from vllm.text.tokenizer import Tokenizer
@@ -69,6 +70,8 @@ class AsyncLLM:
         self._listening = False
         self._dead: BaseException | None = None
         self._death = asyncio.Event()
+        self.request_log: RequestLog | None = None
+        """Who is told every accepted request; nobody unless somebody is put here."""
 
     @classmethod
     def from_engine_args(cls, engine_args: EngineArgs) -> AsyncLLM:
@@ -115,6 +118,8 @@ class AsyncLLM:
             self._raise_if_dead()
         else:
             request = self._inputs.process(request_id, prompt, params, priority=priority)
+        if self.request_log is not None:
+            self.request_log.received(request)
         self._outputs.add(request)
         stream = self._streams[request_id] = OutputStream(params.output_kind)
         self._client.send(Add(list(request.children)))
@@ -267,7 +272,7 @@ class AsyncLLM:
 
     def _take_refusal(self, message: Refused) -> None:
         """The core refused what passed our checks; its reader gets the reason."""
-        error = unpack_error(pickle.loads(message.error), self._client.description)
+        error = unpack_refusal(pickle.loads(message.error), self._client.description)
         for request_id in self._outputs.refuse(message.request_ids):
             stream = self._streams.pop(request_id, None)
             if stream is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from vllm.errors import WorkerError
 
-__all__ = ["PackedError", "RemoteTraceback", "pack_error", "unpack_error"]
+__all__ = ["PackedError", "RemoteTraceback", "pack_error", "unpack_error", "unpack_refusal"]
 
 
 class RemoteTraceback(Exception):
@@ -44,6 +44,12 @@ def unpack_error(packed: PackedError, worker: str) -> BaseException:
         _name_worker(error, worker)
     error.__cause__ = RemoteTraceback(worker, packed.traceback)
     return error
+
+
+def unpack_refusal(packed: PackedError, worker: str) -> BaseException:
+    """The same for an error that is an answer, not a failure: its text goes to a user, who need not know where it was written."""
+    error = _unpickled(packed.pickled)
+    return unpack_error(packed, worker) if error is None else error
 
 
 def _pickled(error: BaseException) -> bytes | None:

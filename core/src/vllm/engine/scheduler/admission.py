@@ -27,7 +27,7 @@ class AdmissionRules:
             )
         self.state = state
         self.by_priority = config.policy == "priority"
-        self.max_queued = config.max_num_queued_reqs
+        self._max_queued, self._max_queued_tokens = config.max_num_queued_reqs, config.max_num_queued_tokens
         self._arrivals = itertools.count()
 
     def order(self, request: EngineRequest) -> tuple[float, ...]:
@@ -41,11 +41,23 @@ class AdmissionRules:
         self._check_length(request)
         self._check_cache(request)
         self._check_batch_context(request)
-        if self.max_queued is not None and len(self.state.waiting) >= self.max_queued:
-            raise QueueFullError(
-                f"{len(self.state.waiting)} requests wait already, as many as --max-num-queued-reqs permits.",
-                cause="requests come faster than they are served",
-                remedy="Try again later, or raise --max-num-queued-reqs.",
+        self._check_queue(request)
+
+    def _check_queue(self, request: EngineRequest) -> None:
+        waiting = self.state.waiting
+        start_at_once = 0 if self.state.queue_stands else self.state.slots.num_free
+        if self._max_queued is not None and len(waiting) >= self._max_queued + start_at_once:
+            raise _queue_full(f"{len(waiting)} requests wait already", "--max-num-queued-reqs", self._max_queued)
+        tokens = len(request.prompt_token_ids)
+        if (
+            self._max_queued_tokens is not None
+            and waiting.num_tokens
+            and waiting.num_tokens + tokens > self._max_queued_tokens
+        ):
+            raise _queue_full(
+                f"{waiting.num_tokens} prompt tokens wait already, and the request has {tokens}",
+                "--max-num-queued-tokens",
+                self._max_queued_tokens,
             )
 
     def _check_id(self, request: EngineRequest) -> None:
@@ -94,3 +106,11 @@ class AdmissionRules:
                 parameter="max_tokens",
                 remedy="Shorten the prompt or max_tokens.",
             )
+
+
+def _queue_full(what: str, option: str, limit: int) -> QueueFullError:
+    return QueueFullError(
+        f"{what}; {option} permits {limit}.",
+        cause="requests come faster than they are served",
+        remedy=f"Try again later, or raise {option}.",
+    )

@@ -66,7 +66,7 @@ class Scheduler(SchedulerInterface):
         Raises:
             DuplicateRequestError: its id is alive.
             InvalidRequestError: it can never run: empty, longer than the context, or larger than the whole KV cache.
-            QueueFullError: `max_num_queued_reqs` requests wait already.
+            QueueFullError: `max_num_queued_reqs` requests or `max_num_queued_tokens` tokens wait already.
         """
         self._rules.check(request)
         queued = Request(message=request, order=self._rules.order(request))
@@ -93,7 +93,10 @@ class Scheduler(SchedulerInterface):
 
     def schedule(self) -> StepPlan | None:
         """The next step, or None when nothing can run now."""
-        return self._planner.plan()
+        plan = self._planner.plan()
+        if plan is not None or not self._state.inflight:
+            self._state.queue_stands = bool(len(self._state.waiting))
+        return plan
 
     def update(self, plan: StepPlan, output: StepOutput) -> EngineStepOutput:
         """Take the result of the oldest step in flight."""

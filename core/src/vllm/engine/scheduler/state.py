@@ -44,6 +44,8 @@ class SchedulerState:
         self.kv = kv
         self.max_inflight_steps = max_inflight_steps
         self.waiting = WaitingQueue()
+        self.queue_stands = False
+        """The last planning left requests waiting: a free slot does not mean that the next one runs at once."""
         self.slot_of: dict[str, int] = {}
         """Request id → slot, of the requests that run."""
         self.prefilling: list[int] = []

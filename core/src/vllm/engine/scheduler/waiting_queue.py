@@ -17,6 +17,8 @@ class WaitingQueue:
         self._heap: list[tuple[tuple[float, ...], Request]] = []
         self._alive: dict[str, Request] = {}
         """By request id. An entry of the heap that is not in here was aborted and is skipped."""
+        self.num_tokens = 0
+        """Of all prompts together."""
 
     def __len__(self) -> int:
         return len(self._alive)
@@ -31,6 +33,7 @@ class WaitingQueue:
     def push(self, request: Request) -> None:
         """Queue a request."""
         self._alive[request.message.request_id] = request
+        self.num_tokens += request.num_prompt_tokens
         heapq.heappush(self._heap, (request.order, request))
 
     def head(self) -> Request:
@@ -44,8 +47,11 @@ class WaitingQueue:
         request = self.head()
         heapq.heappop(self._heap)
         del self._alive[request.message.request_id]
+        self.num_tokens -= request.num_prompt_tokens
         return request
 
     def discard(self, request_id: str) -> Request | None:
         """Take one request out, wherever it stands; None if it does not wait."""
-        return self._alive.pop(request_id, None)
+        request = self._alive.pop(request_id, None)
+        self.num_tokens -= 0 if request is None else request.num_prompt_tokens
+        return request

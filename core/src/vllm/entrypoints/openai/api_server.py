@@ -19,6 +19,7 @@ from vllm.entrypoints.openai.basic_routes import router as basic_routes
 from vllm.entrypoints.openai.chat import router as chat
 from vllm.entrypoints.openai.completions import router as completions
 from vllm.entrypoints.openai.dev_routes import router as dev_routes
+from vllm.entrypoints.openai.endpoint_plugins import add_endpoint_plugins
 from vllm.entrypoints.openai.http_errors import add_error_handlers
 from vllm.entrypoints.openai.http_metrics import HttpMetrics
 from vllm.entrypoints.openai.middleware import ApiKeyGuard, BodyLimit, LoadCounter, RequestIds
@@ -70,6 +71,7 @@ def build_app(engine: AsyncLLM, args: ServerArgs, *, state: ServerState | None =
             "VLLM_SERVER_DEV_MODE=1: routes that reach into the engine are served to everybody who can connect."
         )
         app.include_router(dev_routes)
+    add_endpoint_plugins(app)
     _add_middleware(app, args, state)
     return app
 
