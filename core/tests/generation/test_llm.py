@@ -191,7 +191,7 @@ def test_a_refused_request_touches_nobody(llm: LLM) -> None:
     for prompt, params, words in (
         ("", SamplingParams(structured_outputs=StructuredOutputsParams(regex="(")), "regex"),
         ([5000], GREEDY, "out of vocabulary"),
-        ([1] * 1024, GREEDY, "maximum context length is 1024"),
+        ([1] * 1024, GREEDY, "must be at least 1, got 0"),
         ([], GREEDY, "empty"),
         (COUNT, SamplingParams(logprobs=500), "logprobs"),
         (COUNT, SamplingParams(logit_bias={4000: 1.0}), "logit_bias"),

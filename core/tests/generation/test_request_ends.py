@@ -220,7 +220,7 @@ def test_a_logits_processor_may_refuse_a_request(new_llm: NewLLM) -> None:
 
 
 def test_beam_search_refuses_a_prompt_as_long_as_the_context(llm: LLM) -> None:
-    with pytest.raises(InvalidRequestError, match="maximum context length is 1024"):
+    with pytest.raises(InvalidRequestError, match="must be at least 1, got 0"):
         llm.beam_search([[5] * 1024], BeamSearchParams(beam_width=2, max_tokens=3))
 
 
