@@ -103,7 +103,7 @@ class _RequiredProgram(ToolProgram):
 
 
 class _NamedProgram(ToolProgram):
-    """Whatever comes is the arguments: a schema holds it to be."""
+    """Whatever comes is the arguments, also where it is cut off: a schema holds it to be."""
 
     def __init__(self, parser: ToolParser, name: str) -> None:
         super().__init__(parser)
@@ -111,9 +111,9 @@ class _NamedProgram(ToolProgram):
 
     def read(self) -> Program[None]:
         yield from self.source.skip_blank()
-        self.open_call(self._name)
-        yield from self.source.copy_rest(self.arguments)
-        self.close_call()
+        if not (yield from self.source.at_end()):
+            self.open_call(self._name)
+            yield from self.source.copy_rest(self.arguments)
 
 
 def named_schema(tool: FunctionTool) -> dict[str, Any]:
