@@ -15,7 +15,11 @@ PLUGIN = """
 from vllm.entrypoints.openai.reasoning.think_tags import DeepSeekR1Parser
 from vllm.reasoning import register_reasoning_parser
 
-register_reasoning_parser("from_a_file", DeepSeekR1Parser)
+class Mine(DeepSeekR1Parser):
+    pass
+
+
+register_reasoning_parser("from_a_file", Mine)
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ from vllm.entrypoints.openai.tools.hermes import HermesToolParser
 class ShoutParser(HermesToolParser):
     """As hermes."""
 '''
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "tool-calling.md").read_text()
 
 
 @pytest.fixture
@@ -99,3 +103,25 @@ def test_a_users_file_that_raises_or_is_missing_says_so(tmp_path: Path) -> None:
         ToolParserManager.load_file(str(broken))
     with pytest.raises(ConfigError, match=r"--tool-parser-plugin names .* which is no file"):
         ToolParserManager.load_file(str(tmp_path / "missing.py"))
+
+
+# ---- the documentation
+
+
+@pytest.mark.parametrize("manager", [ToolParserManager, ReasoningParserManager], ids=["tools", "reasoning"])
+def test_the_page_tells_every_parser_that_is_built_in(
+    manager: ParserRegistry[ToolParser] | ParserRegistry[ReasoningParser],
+) -> None:
+    ours = [name for name in manager.names() if manager.get(name).__module__.startswith("vllm.entrypoints.openai.")]
+    rows = "".join(line.split("|")[1] for line in PAGE.splitlines() if line.startswith("| `"))
+    assert [name for name in ours if f"`{name}`" not in rows] == []
+
+
+def test_the_pages_own_parser_works_as_written(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n# shout.py.*?\n(.*?)```", PAGE, re.DOTALL)
+    file = tmp_path / "page.py"
+    file.write_text(example)
+    ToolParserManager.load_file(str(file))
+    parsed = ToolParserManager.get("shout")(ParserContext()).parse('Hello\n!f {"a": 1}\n')
+    assert parsed.content == "Hello\n"
+    assert [(call.name, call.arguments) for call in parsed.calls] == [("f", '{"a": 1}')]
