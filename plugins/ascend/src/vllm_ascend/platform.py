@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from vllm.errors import ConfigError, PluginError
@@ -117,6 +118,18 @@ class AscendPlatform(Platform):
                 cause="libraries of CANN that its runtime alone does not need are missing or of another version",
                 remedy="source CANN's set_env.sh in this shell, and compare the versions that `vllm plugin doctor` shows",
             ) from error
+
+    def init_worker_process(self, config: VllmConfig, local_rank: int) -> None:
+        """Time-outs: a collective ends on the device, with an error that names it, before the process group gives up. The user's count.
+
+        Formats: integer weights may be kept in NZ, but for models that sleep: torch_npu cannot shrink a storage in NZ.
+        """
+        import torch_npu
+
+        timeout_s = config.parallel_config.distributed_timeout_s
+        os.environ.setdefault("HCCL_EXEC_TIMEOUT", str(max(1, int(0.9 * timeout_s))))
+        os.environ.setdefault("HCCL_CONNECT_TIMEOUT", str(min(max(120, int(timeout_s)), 7200)))
+        torch_npu.npu.config.allow_internal_format = not config.model_config.enable_sleep_mode
 
     def get_device_name(self, device_id: int = 0) -> str:
         import torch_npu
