@@ -32,6 +32,18 @@ def failing(*words: str, **variables: str) -> tuple[dict[str, Any], str]:
     return json.loads(lines[-1]), done.stderr
 
 
+def test_a_chip_without_the_operators_is_refused_by_name() -> None:
+    code = "import vllm_ascend; vllm_ascend.register()"
+    environment = os.environ | {"CANN_SIM_SOC": "Ascend310P3"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    last_words = done.stderr[-800:]
+    assert (
+        "Unavailable: the NPU is an Ascend310P3, and the attention operators used here are made for Atlas A2"
+        in last_words
+    )
+    assert "Ascend910B or Ascend910_93" in last_words
+
+
 @pytest.mark.parametrize("mutant", MUTANT_NAMES)
 def test_mutants_are_caught(mutant: str) -> None:
     """Under streams that run as late as their dependencies allow."""
