@@ -133,8 +133,10 @@ class CallObject:
     def _give(self, text: str) -> None:
         if self.begun:
             self._program.arguments(text)
+        elif self._waiting is None:
+            self._waiting = [text]
         else:
-            self._waiting = [*(self._waiting or ()), text]
+            self._waiting.append(text)
 
 
 def read_call_list(program: ToolProgram) -> Program[bool]:
