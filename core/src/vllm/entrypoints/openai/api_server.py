@@ -22,8 +22,10 @@ from vllm.entrypoints.openai.dev_routes import router as dev_routes
 from vllm.entrypoints.openai.endpoint_plugins import add_endpoint_plugins
 from vllm.entrypoints.openai.http_errors import add_error_handlers
 from vllm.entrypoints.openai.http_metrics import HttpMetrics
-from vllm.entrypoints.openai.middleware import ApiKeyGuard, BodyLimit, LoadCounter, RequestIds
+from vllm.entrypoints.openai.invocations import router as invocations
+from vllm.entrypoints.openai.middleware import ApiKeyGuard, BodyLimit, LoadCounter, RequestIds, RootPath
 from vllm.entrypoints.openai.tokenize_routes import router as tokenize_routes
+from vllm.entrypoints.openai.tokenize_routes import tokenizer_info
 from vllm.errors import ConfigError, PluginError, in_a_sentence
 from vllm.logger import init_logger
 from vllm.plugins import load_dotted
@@ -36,7 +38,7 @@ __all__ = ["ServerState", "build_app", "routes_in", "state_of"]
 
 logger = init_logger(__name__)
 
-_ROUTERS = (basic_routes, tokenize_routes, completions, chat)
+_ROUTERS = (basic_routes, tokenize_routes, completions, chat, invocations)
 
 
 @dataclass(slots=True)
@@ -59,13 +61,14 @@ def build_app(engine: AsyncLLM, args: ServerArgs, *, state: ServerState | None =
     app = FastAPI(
         title="vLLM",
         version=vllm.__version__,
-        root_path=args.root_path or "",
         openapi_url="/openapi.json" if shows_docs else None,
     )
     state = app.state.server = state or ServerState(engine, args)
     add_error_handlers(app)
     for router in _ROUTERS:
         app.include_router(router)
+    if args.enable_tokenizer_info_endpoint:
+        app.add_api_route("/tokenizer_info", tokenizer_info)
     if envs.VLLM_SERVER_DEV_MODE:
         logger.warning(
             "VLLM_SERVER_DEV_MODE=1: routes that reach into the engine are served to everybody who can connect."
@@ -94,6 +97,8 @@ def _add_middleware(app: FastAPI, args: ServerArgs, state: ServerState) -> None:
     if args.enable_server_load_tracking:
         app.add_middleware(state.load.middleware)
     app.add_middleware(state.http_metrics.middleware)
+    if args.root_path:
+        app.add_middleware(RootPath, root_path=args.root_path.rstrip("/"))
     for path in args.middleware:
         _add_users_middleware(app, path)
 

@@ -12,9 +12,11 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from vllm.errors import (
     EngineDeadError,
@@ -26,7 +28,17 @@ from vllm.errors import (
 )
 from vllm.logger import init_logger
 
-__all__ = ["ApiError", "add_error_handlers", "error_body", "error_response", "model_not_found", "status_of"]
+__all__ = [
+    "RETRY_AFTER_s",
+    "ApiError",
+    "add_error_handlers",
+    "as_told",
+    "error_body",
+    "error_response",
+    "first_mistake",
+    "model_not_found",
+    "status_of",
+]
 
 logger = init_logger(__name__)
 
@@ -100,16 +112,30 @@ def error_response(error: BaseException) -> JSONResponse:
 def add_error_handlers(app: FastAPI) -> None:
     """Have every error of a route answered with the envelope."""
     app.add_exception_handler(RequestValidationError, _unreadable)
+    app.add_exception_handler(HTTPException, _of_framework)
     app.add_exception_handler(VllmError, _ours)
     app.add_exception_handler(Exception, _unforeseen)
 
 
-async def _ours(request: Request, error: Exception) -> JSONResponse:
+def as_told(request: Request, error: Exception) -> Exception:
+    """The error that the client hears of: an engine that comes back is no more than away."""
     if isinstance(error, EngineDeadError) and request.app.state.server.comes_back:
-        error = ApiError(
-            HTTPStatus.SERVICE_UNAVAILABLE, "The engine has stopped and is started again: try again later."
+        return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "The engine has stopped and is started again: try again later.")
+    return error
+
+
+async def _ours(request: Request, error: Exception) -> JSONResponse:
+    return error_response(as_told(request, error))
+
+
+async def _of_framework(request: Request, error: Exception) -> Response:
+    """A body that even its JSON parser gave up (nested too deep) is the client's mistake; a route that is not there stays as it is."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        return error_response(
+            ApiError(HTTPStatus.BAD_REQUEST, f"body: {error.detail}", parameter="body", error_type="Bad Request")
         )
-    return error_response(error)
+    return await http_exception_handler(request, error)
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
@@ -120,12 +146,17 @@ async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
 async def _unreadable(_request: Request, error: Exception) -> JSONResponse:
     """A body that is no JSON, or not of the right form: the first thing wrong with it, and where."""
     assert isinstance(error, RequestValidationError)
+    where, message = first_mistake(error)
+    body = {"message": message, "type": "Bad Request", "param": where or None, "code": int(HTTPStatus.BAD_REQUEST)}
+    return JSONResponse({"error": body}, status_code=HTTPStatus.BAD_REQUEST)
+
+
+def first_mistake(error: RequestValidationError) -> tuple[str, str]:
+    """The field at fault, which may be none, and what is wrong with it."""
     errors = error.errors()
     where = _field(errors[0]["loc"])
     words = "; or: ".join(dict.fromkeys(str(each["msg"]) for each in errors if _field(each["loc"]) == where))
-    message = f"{where}: {words}" if where else words
-    body = {"message": message, "type": "Bad Request", "param": where or None, "code": int(HTTPStatus.BAD_REQUEST)}
-    return JSONResponse({"error": body}, status_code=HTTPStatus.BAD_REQUEST)
+    return where, f"{where}: {words}" if where else words
 
 
 def _field(location: Iterable[str | int]) -> str:

@@ -38,18 +38,26 @@ def open_listener(args: ServerArgs) -> Listener:
     if args.uds is not None:
         return _unix(Path(args.uds))
     try:
-        wanted = socket.AF_UNSPEC if args.host else socket.AF_INET
-        found = socket.getaddrinfo(args.host, args.port, wanted, socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        bound.bind(address)
+        bound = _bound(args.host, args.port)
     except OSError as error:
         raise _cannot_listen(args, error) from error
     scheme = "http" if args.ssl_certfile is None else "https"
     host = args.host or "0.0.0.0"
     return Listener(bound, f"{scheme}://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}")
+
+
+def _bound(host: str | None, port: int) -> socket.socket:
+    wanted = socket.AF_UNSPEC if host else socket.AF_INET
+    family, _, _, _, address = socket.getaddrinfo(host, port, wanted, socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def _cannot_listen(args: ServerArgs, error: OSError) -> ConfigError:

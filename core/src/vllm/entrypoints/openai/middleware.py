@@ -20,7 +20,7 @@ from vllm.entrypoints.openai.http_errors import ApiError, error_response
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["ApiKeyGuard", "BodyLimit", "LoadCounter", "RequestIds", "path_of"]
+__all__ = ["ApiKeyGuard", "BodyLimit", "LoadCounter", "RequestIds", "RootPath", "path_of"]
 
 GUARDED = ("/v1", "/v2", "/inference", "/cohere")
 """Prefixes that need a key; health and metrics do not, for the probes that ask them have none."""
@@ -34,6 +34,18 @@ def path_of(scope: Scope) -> str:
     root = scope.get("root_path", "").rstrip("/")
     inside = root and (path == root or path.startswith(root + "/"))
     return path[len(root) :] if inside else path
+
+
+class RootPath:
+    """Tells the routes under which path a proxy shows them; requests may come with it, or stripped of it."""
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        self._app, self._root_path = app, root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["root_path"] = self._root_path
+        await self._app(scope, receive, send)
 
 
 class ApiKeyGuard:

@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from vllm.entrypoints.openai.chat_prompt import chat_prompt
 from vllm.entrypoints.openai.generation import check_model
+from vllm.entrypoints.openai.prompts import encoded
+from vllm.entrypoints.openai.protocol.chat import ChatRequest
+from vllm.entrypoints.openai.text_check import refuse_lone_surrogates
+from vllm.entrypoints.openai.validated import validated
 from vllm.errors import InvalidRequestError
 from vllm.inputs import check_token_ids
 
 if TYPE_CHECKING:
     from vllm.engine.async_llm import AsyncLLM
-    from vllm.text.tokenizer import Tokenizer
+    from vllm.entrypoints.openai.api_server import ServerState
 
-__all__ = ["router"]
+__all__ = ["router", "tokenizer_info"]
 
-router = APIRouter()
-INLINE_CHARACTERS = 4096
-"""Longer texts are worked on beside the event loop."""
-
+router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)])
+INLINE_TOKENS = 4096
+"""More are turned into text beside the event loop."""
 
 TokenId = Annotated[int, Field(ge=0)]
 
 
 class TokenizeRequest(BaseModel):
-    """A text, or a chat."""
+    """A text, or a chat with all that a chat completion may say."""
 
-    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
     model: str | None = None
     prompt: str | None = None
+    messages: list[dict[str, Any]] | None = None
     add_special_tokens: bool | None = None
     """Default: yes for a text; no for a chat, whose template writes them itself."""
     return_token_strs: bool | None = False
@@ -50,15 +57,24 @@ async def tokenize(body: TokenizeRequest, request: Request) -> dict[str, Any]:
     """The ids of a text, how many they are, and how many the model can take."""
     engine = _engine(request, body.model)
     tokenizer = engine.get_tokenizer()
-    ids = await _beside(len(body.prompt or ""), _encode, tokenizer, body)
+    ids = await (_of_text(body, engine) if body.messages is None else _of_chat(body, request))
     texts = tokenizer.convert_ids_to_tokens(ids) if body.return_token_strs else None
     return {"count": len(ids), "max_model_len": engine.model_config.max_model_len, "tokens": ids, "token_strs": texts}
 
 
-def _encode(tokenizer: Tokenizer, body: TokenizeRequest) -> list[int]:
+async def _of_text(body: TokenizeRequest, engine: AsyncLLM) -> list[int]:
     if body.prompt is None:
         raise InvalidRequestError("`prompt` or `messages` must be given.", parameter="prompt")
-    return tokenizer.encode(body.prompt, add_special_tokens=body.add_special_tokens is not False)
+    return await encoded(engine, body.prompt, add_special_tokens=body.add_special_tokens is not False)
+
+
+async def _of_chat(body: TokenizeRequest, request: Request) -> list[int]:
+    chat = validated(ChatRequest, body.model_dump(exclude_unset=True))
+    state: ServerState = request.app.state.server
+    size = len(await request.body())
+    prompt = await chat_prompt(chat, state.engine, state.args, tools=chat.tools or (), body_bytes=size)
+    ids: list[int] = prompt.engine_prompt["prompt_token_ids"]
+    return ids
 
 
 @router.post("/detokenize")
@@ -67,15 +83,22 @@ async def detokenize(body: DetokenizeRequest, request: Request) -> dict[str, str
     engine = _engine(request, body.model)
     if body.tokens:
         check_token_ids(body.tokens, engine.model_config.vocab_size)
-    return {"prompt": await _beside(len(body.tokens), engine.get_tokenizer().decode, body.tokens)}
+    decode = engine.get_tokenizer().decode
+    if len(body.tokens) > INLINE_TOKENS:
+        return {"prompt": await asyncio.to_thread(decode, body.tokens)}
+    return {"prompt": decode(body.tokens)}
+
+
+async def tokenizer_info(request: Request) -> dict[str, Any]:
+    """The tokenizer's own configuration; a route with --enable-tokenizer-info-endpoint."""
+    state: ServerState = request.app.state.server
+    model = state.engine.model_config
+    path = Path(model.tokenizer) / "tokenizer_config.json"
+    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {**told, "chat_template": model.chat_template or state.engine.get_tokenizer().chat_template}
 
 
 def _engine(request: Request, model: str | None) -> AsyncLLM:
     engine: AsyncLLM = request.app.state.server.engine
     check_model(model, engine.model_config)
     return engine
-
-
-async def _beside(size: int, call: Any, *args: Any) -> Any:
-    """The call's result; what is long runs in a thread."""
-    return await asyncio.to_thread(call, *args) if size > INLINE_CHARACTERS else call(*args)
