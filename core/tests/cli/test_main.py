@@ -27,7 +27,7 @@ def _misuse(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     [
         (
             "generat x",
-            "vllm: There is no command `vllm generat`; there are generate, bench, plugin, serve, collect-env.",
+            "vllm: There is no command `vllm generat`; there are generate, bench, plugin, serve, chat, complete, run-batch, collect-env.",
         ),
         ("serve a b", "vllm: One server serves one model, but a and b are given."),
         (
@@ -44,7 +44,15 @@ def _misuse(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("bench latency extra", "vllm bench latency does not know what to do with 'extra'"),
         ("bench latency --num-iter 3", "Did you mean: --num-iters"),
         ("bench", "KIND"),
-        ("bench serve --model x", "vllm: `vllm bench serve` is not in this release yet."),
+        ("bench sweep --model x", "vllm: `vllm bench sweep` is not in this release yet."),
+        ("bench serve --percentile-metrics ttft,tfft", "it must be some of ttft,tpot,itl,e2el, comma between"),
+        ("bench serve --metric-percentiles 50,101", "it must be percents from 0 to 100, comma between"),
+        ("bench serve --save-result --result-dir /nope", "--result-dir /nope/result.json: there is no folder /nope."),
+        ("run-batch -i /nowhere/requests", "A batch needs two files."),
+        ("run-batch -i /nowhere/requests -o x", "--input-file /nowhere/requests is no file that can be read."),
+        ("run-batch -i https://host/requests -o x", "https://host/requests is no local file."),
+        ("run-batch --port 80", "--port belongs to the HTTP server"),
+        ("chat --ur x", "Did you mean: --url"),
         ("bench startup --output-json /nope/x.json", "--output-json /nope/x.json: there is no folder /nope."),
         ("bench latency --output-json /", "--output-json / cannot be written."),
         ("bench throughput --output-json=/nope/x", "there is no folder /nope."),

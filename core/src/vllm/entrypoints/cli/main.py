@@ -25,13 +25,14 @@ _COMMANDS = {
     "bench": "bench",
     "plugin": "plugin",
     "serve": "serve",
+    "chat": "chat",
+    "complete": "complete",
+    "run-batch": "run_batch",
     "collect-env": "collect_env",
 }
 """Command -> its module beside this one."""
-_OFFLINE = "`vllm generate` works offline; so does vllm.LLM in Python"
 _NOT_YET = {
-    **dict.fromkeys(("chat", "complete", "run-batch"), _OFFLINE),
-    **dict.fromkeys(("bench serve", "bench sweep"), "`vllm bench throughput` and `vllm bench latency` need no server"),
+    "bench sweep": "`vllm bench serve`, `vllm bench throughput` and `vllm bench latency` measure one setting each",
 }
 """Commands of vLLM's that this release does not have -> what there is instead."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)

@@ -8,7 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vllm.config.option_kinds import SWITCH, text, whole
 from vllm.config.options import option, read_options
@@ -30,7 +30,8 @@ __all__ = [
     "write_json",
 ]
 
-PERCENTS = (10, 25, 50, 75, 90, 99)
+PERCENTS: Any = (10, 25, 50, 75, 90, 99)
+_Percent = TypeVar("_Percent", int, float)
 
 
 @dataclass(kw_only=True)
@@ -81,11 +82,11 @@ def sampling_params(options: BenchOptions, *, temperature: float = 1.0) -> Sampl
     )
 
 
-def percentiles(values_s: Sequence[float], percents: Sequence[int] = PERCENTS) -> dict[int, float]:
+def percentiles(values_s: Sequence[float], percents: Sequence[_Percent] = PERCENTS) -> dict[_Percent, float]:
     """Percent -> value, by linear interpolation between neighbours."""
     ordered = sorted(values_s)
 
-    def at(percent: int) -> float:
+    def at(percent: float) -> float:
         position = (len(ordered) - 1) * percent / 100
         low = int(position)
         high = min(low + 1, len(ordered) - 1)
@@ -105,22 +106,22 @@ def print_latencies(what: str, values_s: Sequence[float]) -> dict[str, Any]:
     return {f"avg_{key}": average_s, "latencies": list(values_s), "percentiles": {str(k): v for k, v in found.items()}}
 
 
-def check_json_path(path: str | None) -> None:
-    """Raise ConfigError where `--output-json` could not be written: before the measurement, not after it."""
+def check_json_path(path: str | None, flag: str = "--output-json") -> None:
+    """Raise ConfigError where the file of `flag` could not be written: before the measurement, not after it."""
     if path is None:
         return
     folder = Path(path).absolute().parent
     if not folder.is_dir():
-        raise ConfigError(f"--output-json {path}: there is no folder {folder}.", remedy="create it, or give another")
+        raise ConfigError(f"{flag} {path}: there is no folder {folder}.", remedy="create it, or give another")
     if Path(path).is_dir() or not os.access(path if Path(path).exists() else folder, os.W_OK):
-        raise ConfigError(f"--output-json {path} cannot be written.", remedy="give a file that you may write")
+        raise ConfigError(f"{flag} {path} cannot be written.", remedy="give a file that you may write")
 
 
-def write_json(path: str | None, result: Mapping[str, Any]) -> None:
-    """Write the result where `--output-json` says."""
+def write_json(path: str | None, result: Mapping[str, Any], flag: str = "--output-json") -> None:
+    """Write the result where `flag` says."""
     if path is None:
         return
     try:
         Path(path).write_text(json.dumps(result, indent=4) + "\n", encoding="utf-8")
     except OSError as error:
-        raise VllmError(f"--output-json {path} could not be written: {error.strerror}.") from error
+        raise VllmError(f"{flag} {path} could not be written: {error.strerror}.") from error
