@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ __all__ = ["serve"]
 
 logger = init_logger(__name__)
 NAME = "APIServer"
+_OBJECTS_PER_COLLECTION = 50_000
 
 
 def serve(engine_args: EngineArgs, args: ServerArgs) -> int:
@@ -54,7 +56,15 @@ def _serve_on(listener: Listener, engine_args: EngineArgs, args: ServerArgs) -> 
         client.close()
         raise
     engine = _with_log(AsyncLLM(config, client=client), args)
+    _collect_seldom()
     return run_server(engine, args, listener, start_again=lambda: _with_log(AsyncLLM(config), args))
+
+
+def _collect_seldom() -> None:
+    """A token of a stream makes a handful of objects that live for a moment; the collector would look at them all the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_PER_COLLECTION, 20, 50)
 
 
 def _with_log(engine: AsyncLLM, args: ServerArgs) -> AsyncLLM:
