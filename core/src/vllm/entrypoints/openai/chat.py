@@ -25,7 +25,7 @@ from vllm.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from vllm.entrypoints.openai.api_server import ServerState
-    from vllm.entrypoints.openai.chat_tools import ToolPlan
+    from vllm.entrypoints.openai.chat_tools import OutputReaders, ToolPlan
     from vllm.entrypoints.openai.server_args import ServerArgs
     from vllm.outputs import RequestOutput
     from vllm.sampling_params import SamplingParams
@@ -44,7 +44,9 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     return await answer_unless_gone(request.receive, job.answer())
 
 
-async def chat_job(body: ChatRequest, request: Request, state: ServerState) -> ChatJob:
+async def chat_job(
+    body: ChatRequest, request: Request, state: ServerState, *, request_id: str | None = None
+) -> ChatJob:
     """The request, checked as far as the engine does not do it. Raises InvalidRequestError and ApiError."""
     engine, args = state.engine, state.args
     check_model(body.model, engine.model_config)
@@ -60,6 +62,8 @@ async def chat_job(body: ChatRequest, request: Request, state: ServerState) -> C
     return ChatJob(
         body=body,
         args=args,
+        plan=plan,
+        readers=readers,
         writer=ChatWriter(
             body,
             plan,
@@ -70,7 +74,7 @@ async def chat_job(body: ChatRequest, request: Request, state: ServerState) -> C
         ),
         generation=Generation(
             engine=engine,
-            request_id=request_id_of("chatcmpl", request, body),
+            request_id=request_id or request_id_of("chatcmpl", request, body),
             prompts=[prompt.engine_prompt],
             params=readers.adjusted(params),
             priority=body.priority,
@@ -107,6 +111,8 @@ class ChatJob:
 
     body: ChatRequest
     args: ServerArgs
+    plan: ToolPlan
+    readers: OutputReaders
     writer: ChatWriter
     generation: Generation
     created: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -17,7 +18,16 @@ from vllm.logger import init_logger
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["DONE", "EventStream", "JsonAnswer", "answer_unless_gone", "event", "stream_unless_gone"]
+__all__ = [
+    "DONE",
+    "EventStream",
+    "JsonAnswer",
+    "StreamEnd",
+    "answer_unless_gone",
+    "event",
+    "named_event",
+    "stream_unless_gone",
+]
 
 logger = init_logger(__name__)
 
@@ -47,6 +57,28 @@ def event(data: object) -> bytes:
     return b"data: " + _encode(data) + b"\n\n"
 
 
+def named_event(name: str, data: object) -> bytes:
+    """One event that has a name."""
+    return b"event: " + name.encode() + b"\n" + event(data)
+
+
+def _error_event(error: Exception) -> bytes:
+    return event(error_body(error))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamEnd:
+    """How an API says that a stream has ended."""
+
+    done: bytes = DONE
+    """After the last event, whatever that was."""
+    error: Callable[[Exception], bytes] = _error_event
+    """The event that tells of an error."""
+
+
+_OPENAI_END = StreamEnd()
+
+
 async def answer_unless_gone(receive: Receive, work: Coroutine[Any, Any, object]) -> Response:
     """The structure that `work` gives, as JSON; the work is cancelled when the client goes."""
     try:
@@ -55,10 +87,10 @@ async def answer_unless_gone(receive: Receive, work: Coroutine[Any, Any, object]
         return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
-async def stream_unless_gone(receive: Receive, events: Events) -> Response:
+async def stream_unless_gone(receive: Receive, events: Events, end: StreamEnd = _OPENAI_END) -> Response:
     """The events as a stream. Begins when the first is there, so what is refused is answered with a status of its own."""
     try:
-        return EventStream(await _unless_gone(receive, _first(events)), events)
+        return EventStream(await _unless_gone(receive, _first(events)), events, end)
     except ClientGone:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
 
@@ -89,16 +121,17 @@ async def _disconnect(receive: Receive) -> None:
 
 
 class EventStream(Response):
-    """A stream of events, then `[DONE]`. Closes the generator when the client goes; an error becomes an event of its own."""
+    """A stream of events, then its end. Closes the generator when the client goes; an error becomes an event of its own."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, first: bytes, events: Events) -> None:
+    def __init__(self, first: bytes, events: Events, end: StreamEnd) -> None:
         """`first` was taken out of `events` before."""
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._first = first
         self._events = events
+        self._end = end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the end, or until nobody listens."""
@@ -124,5 +157,5 @@ class EventStream(Response):
         except Exception as error:
             if not isinstance(error, VllmError):
                 logger.exception("A stream failed")
-            await tell(event(error_body(error)))
-        await send({"type": "http.response.body", "body": DONE, "more_body": False})
+            await tell(self._end.error(error))
+        await send({"type": "http.response.body", "body": self._end.done, "more_body": False})
