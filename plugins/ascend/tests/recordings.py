@@ -5,6 +5,9 @@ Legend: N rows, T tokens, X hidden size, H query heads, K key/value heads, D hea
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,11 +15,16 @@ import numpy as np
 import torch
 
 from vllm.attention.backends.abstract import AttentionBatch, AttentionSpec
+from vllm.executor.worker_factory import load_platform
+from vllm.plugins.dotted import load_subclass
 from vllm.worker.captured_forward import CapturedForward
 from vllm_ascend.attention import FusedAttention, FusedMetadata
 from vllm_ascend.platform import BLOCK_SIZE
 
-__all__ = ["OneLayer"]
+__all__ = ["STEPS", "OneLayer", "differing"]
+
+STEPS = ([5, 300], [128, 129], [512, 1], [6, 301], [1, 1])
+"""Contexts of two rows, step by step: longer, shorter, at the edges of blocks."""
 
 Step = tuple[Any, ...]
 """ids_T, positions_T, caches, metadata."""
@@ -92,3 +100,28 @@ class OneLayer:
         torch.npu.synchronize()
         outputs = [run(step) for step in steps]
         return [output.cpu() for output in outputs]
+
+
+def differing(captured_path: str) -> int:
+    """Of steps replayed in a row, how many do not give what eager ones give."""
+    load_platform("vllm_ascend.platform.AscendPlatform")
+    layer = OneLayer(load_subclass(captured_path, CapturedForward, option="the recorder"))
+    pairs = zip(layer.replayed(STEPS), layer.eagerly(STEPS), strict=True)
+    return sum(not torch.equal(replayed, eager) for replayed, eager in pairs)
+
+
+def main() -> None:
+    """Prints the number, or that the replays wait for each other: a length written twice is one that a later replay misses."""
+
+    def give_up() -> None:
+        print("hangs", flush=True)
+        os._exit(0)
+
+    watchdog = threading.Timer(30, give_up)
+    watchdog.start()
+    print(differing(sys.argv[1]))
+    watchdog.cancel()
+
+
+if __name__ == "__main__":
+    main()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 
 pytestmark = pytest.mark.npu
-STEPS = ([5, 300], [128, 129], [512, 1], [6, 301], [1, 1])
-"""Contexts of two rows, step by step: longer, shorter, at the edges of blocks."""
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +19,8 @@ def layer() -> object:
 
 def test_replays_in_a_row_give_what_eager_steps_give(layer) -> None:
     import torch
+
+    from plugins.ascend.tests.recordings import STEPS
 
     for replayed, eager in zip(layer.replayed(STEPS), layer.eagerly(STEPS), strict=True):
         assert torch.equal(replayed, eager)

@@ -51,6 +51,15 @@ def test_mutants_are_caught(mutant: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr[-1000:]
 
 
+def test_lengths_do_not_change_under_a_replay_that_still_runs() -> None:
+    """The host is ahead by all five steps. Without the wait a replay loses its lengths to a later one, which then has none."""
+    modules = ("vllm_ascend.graph.AclGraphForward", "plugins.ascend.tests.mutants.UpdatesUnderAReplay")
+    slow = {"CANN_SIM_STREAMS": "async", "CANN_SIM_FAULTS": "aclnnScatterPaKvCache=slow:50ms"}
+    sound, broken = (run("recordings", path, **slow).stdout.split()[-1] for path in modules)
+    assert sound == "0"
+    assert broken == "hangs" or int(broken) > 0
+
+
 @pytest.mark.parametrize(
     ("rules", "options", "operator", "remedy"),
     [
