@@ -10,6 +10,7 @@ from vllm.errors import ConfigError
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
+    from vllm.errors import WorkerError
     from vllm.worker.step_inputs import StepInputs
 
 __all__ = ["Backend", "create_backend"]
@@ -17,6 +18,12 @@ __all__ = ["Backend", "create_backend"]
 
 def _nothing() -> None:
     """Nobody wants to know."""
+
+
+def _as_it_is(made: WorkerError, shape: str, found: Exception | None) -> WorkerError:
+    """Nothing to add."""
+    del shape, found
+    return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +37,10 @@ class Backend:
     """Called once every shape is compiled."""
     at_step: Callable[[StepInputs], None] | None = None
     """Called before each step after warm-up."""
+    at_shutdown: Callable[[], None] = _nothing
+    """Called once, on the first rank."""
+    explain: Callable[[WorkerError, str, Exception | None], WorkerError] = _as_it_is
+    """(our error, the step's shape, torch's error) → the error to raise, where the backend knows more."""
 
 
 def create_backend(name: str, config: VllmConfig) -> Backend:
@@ -67,10 +78,9 @@ def _eager(config: VllmConfig) -> Backend:
 
 def _checked(config: VllmConfig) -> Backend:
     del config
-    raise ConfigError(
-        "VLLM_SPYRE_DYNAMO_BACKEND is checked, which this version of the plugin does not have yet.",
-        remedy="choose inductor or eager",
-    )
+    from vllm_spyre.checked import checked_backend
+
+    return checked_backend()
 
 
 _MAKERS: dict[str, Callable[..., Backend]] = {

@@ -111,6 +111,10 @@ class SpyrePlatform(Platform):
 
     # -- classes --------------------------------------------------------------------------------------------------------------
 
+    def get_worker_cls(self) -> str:
+        """The core's, which tells the backend when it ends."""
+        return "vllm_spyre.worker.SpyreWorker"
+
     def get_model_runner_cls(self) -> str:
         """Fixed shapes, compiled before the first request."""
         return "vllm_spyre.runner.SpyreModelRunner"

@@ -72,7 +72,7 @@ class Programs:
         """
         program = self._steps.get(shape)
         if program is None:
-            raise _not_compiled(str(shape), request_ids(), f"compiled are {_listed(self._steps)}")
+            raise self._not_compiled(str(shape), request_ids(), f"compiled are {_listed(self._steps)}")
         hidden_TH: torch.Tensor = self._run(program, str(shape), request_ids, *arguments)
         return hidden_TH
 
@@ -81,7 +81,7 @@ class Programs:
         rows = len(hidden_NH)
         shape = f"output head of {rows} rows"
         if rows not in self._heads:
-            raise _not_compiled(shape, request_ids(), f"compiled are {_listed(self._heads)}")
+            raise self._not_compiled(shape, request_ids(), f"compiled are {_listed(self._heads)}")
         logits_NV: torch.Tensor = self._run(self._heads[rows], shape, request_ids, hidden_NH)
         return logits_NV
 
@@ -89,10 +89,11 @@ class Programs:
         try:
             return program(self._model, *arguments)
         except Exception as error:
-            raise WorkerError(
+            made = WorkerError(
                 f"The backend {self._backend.name} cannot run a {shape}: {in_a_sentence(error)}",
                 remedy="the cause above is the compiler's; VLLM_SPYRE_DYNAMO_BACKEND=checked says which rule of the card it breaks",
-            ) from error
+            )
+            raise self._backend.explain(made, shape, error) from error
 
     def _run(
         self, program: Callable[..., Any], shape: str, request_ids: Callable[[], Sequence[str]], *arguments: Any
@@ -105,7 +106,7 @@ class Programs:
         except RuntimeError as error:
             if "recompile" not in str(error):
                 raise
-            raise _not_compiled(shape, request_ids(), f"torch says: {error}") from error
+            raise self._not_compiled(shape, request_ids(), f"torch says: {error}") from error
 
     def _program(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
         if self._backend.compiler is None:
@@ -115,13 +116,13 @@ class Programs:
         compiled: Callable[..., Any] = torch.compile(own, backend=self._backend.compiler, fullgraph=True, dynamic=False)
         return compiled
 
-
-def _not_compiled(shape: str, request_ids: Sequence[str], why: str) -> ShapeNotCompiledError:
-    return ShapeNotCompiledError(
-        f"A step needs a {shape}, which was not compiled at warm-up, for {_named(request_ids)}: {why}",
-        cause="the scheduling constraints permit a shape that warm-up does not know: a fault of this plugin",
-        remedy="report it with this text; the engine does not compile while requests wait",
-    )
+    def _not_compiled(self, shape: str, request_ids: Sequence[str], why: str) -> WorkerError:
+        made = ShapeNotCompiledError(
+            f"A step needs a {shape}, which was not compiled at warm-up, for {_named(request_ids)}: {why}",
+            cause="the scheduling constraints permit a shape that warm-up does not know: a fault of this plugin",
+            remedy="report it with this text; the engine does not compile while requests wait",
+        )
+        return self._backend.explain(made, shape, None)
 
 
 def _named(request_ids: Sequence[str]) -> str:

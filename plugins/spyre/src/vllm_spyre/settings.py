@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vllm.errors import ConfigError, near_names
@@ -98,6 +99,8 @@ TABLE = (
         doc="decode steps between two prompt chunks while requests decode; 0 = prompts first"),
     Variable(name="VLLM_SPYRE_GROUP_DECODES", field="groups_decodes", parse=_flag, default="1",
         doc="1: decode rows of very different lengths take turns where that wastes less; 0: all rows in every step"),
+    Variable(name="VLLM_SPYRE_CHECK_REPORT", field="check_report", parse=Path, default=None,
+        doc="file that the backend checked writes its report to at shutdown, as JSON"),
     Variable(name="VLLM_SPYRE_NUM_CPUS", field="num_cpus", parse=_count, default=None,
         doc="host threads of all ranks together; else what torch takes"),
     Variable(name="VLLM_DT_CHUNK_LEN", field="chunk_tokens", parse=_blocks, default="512",
@@ -131,6 +134,7 @@ class Settings:
     chunk_lens: tuple[int, ...] | None
     interleave_steps: int
     groups_decodes: bool
+    check_report: Path | None
     num_cpus: int | None
     chunk_tokens: int
     max_batch_size: int | None
