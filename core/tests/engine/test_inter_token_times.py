@@ -8,8 +8,8 @@ from prometheus_client.exposition import generate_latest
 
 from vllm.engine.latency_buckets import INTER_TOKEN_BOUNDS_S
 from vllm.engine.metrics import InterTokenCollector
-from vllm.engine.scheduler.interface import SchedulerStats
 from vllm.engine.scheduler.inter_token import InterTokenTimes
+from vllm.engine.scheduler.interface import SchedulerStats
 
 
 def stats_of(times: InterTokenTimes) -> SchedulerStats:
