@@ -261,7 +261,7 @@ class SamplingParams:
             if value is None:
                 continue
             if isinstance(value, dict) and kind is not dict:
-                value = kind(**value)
+                value = _record(name, kind, value)
                 setattr(self, name, value)
             if not isinstance(value, kind):
                 check.reject(name, value, f"must be a {kind.__name__}")
@@ -284,6 +284,15 @@ class SamplingParams:
                     f"Start it with a tokenizer, or leave `{name}` out.",
                     parameter=name,
                 )
+
+
+def _record(name: str, kind: type[Any], values: dict[str, Any]) -> Any:
+    """The object of a field that was given as a dict."""
+    try:
+        return kind(**values)
+    except TypeError:
+        known = ", ".join(getattr(kind, "__dataclass_fields__", ()))
+        check.reject(name, values, f"must be a {kind.__name__}, or a dict with its fields ({known})")
 
 
 _RECORDS: dict[str, type[Any]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any, Literal
 
@@ -220,6 +221,40 @@ def test_parse_with_pydantic(server: Served) -> None:
 
 def test_json_object(server: Served) -> None:
     assert json.loads(chat(server, response_format={"type": "json_object"}).choices[0].message.content)
+
+
+def test_a_batch_of_conversations(server: Served) -> None:
+    other = [{"role": "user", "content": "JSON: name=Bob age=20 ok=False"}]
+    body = {"messages": [ASKED, other], "temperature": 0}
+    answer = server.post("/v1/chat/completions/batch", body).json()
+    alone = [chat(server, messages=messages) for messages in (ASKED, other)]
+    texts = [choice["message"]["content"] for choice in answer["choices"]]
+    assert texts == [each.choices[0].message.content for each in alone]
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1]
+    assert answer["usage"]["total_tokens"] == sum(each.usage.total_tokens for each in alone)
+    for name, value in {"stream": True, "tools": TOOLS, "messages": []}.items():
+        refused = server.post("/v1/chat/completions/batch", body | {name: value})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, name)
+
+
+def test_many_streams_at_once_say_what_each_says_alone(server: Served) -> None:
+    """More than the engine takes at once, so that streams wait, and outputs of slow readers are merged."""
+
+    async def said(number: int, stream: bool) -> str:
+        messages: Any = [{"role": "user", "content": f"JSON: name=Ann age={number} ok=True"}]
+        common: dict[str, Any] = {"model": "tiny", "messages": messages, "temperature": 0, "max_tokens": 12}
+        if not stream:
+            answer = await server.openai.chat.completions.create(**common)
+            return str(answer.choices[0].message.content)
+        text = ""
+        async for chunk in await server.openai.chat.completions.create(**common, stream=True):
+            text += chunk.choices[0].delta.content or ""
+        return text
+
+    async def story(stream: bool) -> list[str]:
+        return await asyncio.gather(*(said(number, stream) for number in range(40)))
+
+    assert server.run(story(True)) == server.run(story(False))
 
 
 # ---- tools

@@ -69,10 +69,11 @@ def _normalise(message: Any, where: str, model: str) -> dict[str, Any]:
     if not isinstance(fields.get("role"), str):
         raise _wrong(f"{where}.role", f"must be a string, got {fields.get('role')!r}")
     result = {**fields, "content": _content_text(fields.get("content"), f"{where}.content", model)}
-    if fields.get("tool_calls"):
-        result["tool_calls"] = [
-            _tool_call(call, f"{where}.tool_calls[{i}]") for i, call in enumerate(fields["tool_calls"])
-        ]
+    calls = fields.get("tool_calls")
+    if calls:
+        if not isinstance(calls, Sequence) or isinstance(calls, (str, bytes)):
+            raise _wrong(f"{where}.tool_calls", f"must be a list of calls, got {calls!r}")
+        result["tool_calls"] = [_tool_call(call, f"{where}.tool_calls[{i}]") for i, call in enumerate(calls)]
     return result
 
 

@@ -17,6 +17,7 @@ import vllm
 from vllm import envs
 from vllm.entrypoints.openai.basic_routes import router as basic_routes
 from vllm.entrypoints.openai.chat import router as chat
+from vllm.entrypoints.openai.chat_batch import router as chat_batch
 from vllm.entrypoints.openai.completions import router as completions
 from vllm.entrypoints.openai.dev_routes import router as dev_routes
 from vllm.entrypoints.openai.endpoint_plugins import add_endpoint_plugins
@@ -38,7 +39,7 @@ __all__ = ["ServerState", "build_app", "routes_in", "state_of"]
 
 logger = init_logger(__name__)
 
-_ROUTERS = (basic_routes, tokenize_routes, completions, chat, invocations)
+_ROUTERS = (basic_routes, tokenize_routes, completions, chat, chat_batch, invocations)
 
 
 @dataclass(slots=True)

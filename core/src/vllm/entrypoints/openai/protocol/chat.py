@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from vllm.entrypoints.openai.protocol.common import GenerationRequest, Request
 
-__all__ = ["ChatRequest", "NamedTool", "Tool"]
+__all__ = ["ChatBatchRequest", "ChatRequest", "NamedTool", "Tool"]
 
 
 class Function(Request):
@@ -43,10 +43,9 @@ class NamedTool(Request):
     function: FunctionName
 
 
-class ChatRequest(GenerationRequest):
-    """One conversation, answered `n` times."""
+class ChatFields(GenerationRequest):
+    """A chat's fields besides its messages."""
 
-    messages: list[dict[str, Any]]
     max_completion_tokens: int | None = None
     """The newer name of `max_tokens`; it wins."""
     logprobs: bool | None = False
@@ -66,7 +65,24 @@ class ChatRequest(GenerationRequest):
     documents: list[dict[str, Any]] | None = None
 
     @model_validator(mode="after")
-    def _max_tokens_by_both_names(self) -> ChatRequest:
+    def _max_tokens_by_both_names(self) -> ChatFields:
         if self.max_completion_tokens is not None:
             self.max_tokens = self.max_completion_tokens
         return self
+
+
+class ChatRequest(ChatFields):
+    """One conversation, answered `n` times."""
+
+    messages: list[dict[str, Any]]
+
+
+class ChatBatchRequest(ChatFields):
+    """Several conversations, each answered `n` times."""
+
+    messages: list[list[dict[str, Any]]]
+
+    def conversations(self) -> list[ChatRequest]:
+        """Each conversation as a request of its own."""
+        fields = {name: getattr(self, name) for name in self.model_fields_set}
+        return [ChatRequest.model_construct(**(fields | {"messages": messages})) for messages in self.messages]
