@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["check_structured_outputs", "grammar_source"]
 
 _ANY_OBJECT = {"type": "object"}
+LONGEST_MESSAGE = 2000
 
 
 def check_structured_outputs(params: StructuredOutputsParams) -> None:
@@ -28,6 +29,13 @@ def check_structured_outputs(params: StructuredOutputsParams) -> None:
 def grammar_source(params: StructuredOutputsParams) -> str:
     """The grammar as llguidance takes it. Raises InvalidRequestError for text that is no JSON, EBNF or Lark at all."""
     params.verify()
+    try:
+        return _source(params)
+    except RecursionError:
+        raise refusal(params, "it is nested too deep") from None
+
+
+def _source(params: StructuredOutputsParams) -> str:
     if params.json is not None:
         return _json_source(params, _schema(params))
     if params.json_object:
@@ -38,9 +46,14 @@ def grammar_source(params: StructuredOutputsParams) -> str:
 def refusal(params: StructuredOutputsParams, message: str) -> InvalidRequestError:
     """The error for a constraint that llguidance refuses, with its words."""
     return InvalidRequestError(
-        f"`structured_outputs.{params.kind}` cannot be compiled to a grammar: {message.strip()}",
+        f"`structured_outputs.{params.kind}` cannot be compiled to a grammar: {_cut(message.strip())}",
         parameter=f"structured_outputs.{params.kind}",
     )
+
+
+def _cut(message: str) -> str:
+    """llguidance shows the whole of what it refuses, however long."""
+    return message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]} …"
 
 
 def _schema(params: StructuredOutputsParams) -> Any:

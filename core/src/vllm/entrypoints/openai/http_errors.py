@@ -113,6 +113,7 @@ def add_error_handlers(app: FastAPI) -> None:
     """Have every error of a route answered with the envelope."""
     app.add_exception_handler(RequestValidationError, _unreadable)
     app.add_exception_handler(HTTPException, _of_framework)
+    app.add_exception_handler(RecursionError, _too_deep)
     app.add_exception_handler(VllmError, _ours)
     app.add_exception_handler(Exception, _unforeseen)
 
@@ -136,6 +137,13 @@ async def _of_framework(request: Request, error: Exception) -> Response:
             ApiError(HTTPStatus.BAD_REQUEST, f"body: {error.detail}", parameter="body", error_type="Bad Request")
         )
     return await http_exception_handler(request, error)
+
+
+async def _too_deep(request: Request, error: Exception) -> JSONResponse:
+    """Only data of a client can nest so deep: its body, a schema, a tool's parameters."""
+    logger.warning("%s %s: the body is nested too deep: %s", request.method, request.url.path, error)
+    message = "body: it is nested too deep"
+    return error_response(ApiError(HTTPStatus.BAD_REQUEST, message, parameter="body", error_type="Bad Request"))
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
