@@ -103,13 +103,13 @@ def with_reasoning(inside: Served) -> Served:
 
 
 def chat(server: Served, **body: Any) -> Any:
-    given = {"model": "tiny", "messages": ASKED, "temperature": 0} | body
+    given: dict[str, Any] = {"model": "tiny", "messages": ASKED, "temperature": 0} | body
     return server.run(server.openai.chat.completions.create(**given))
 
 
 def chunks_of(server: Served, **body: Any) -> list[Any]:
     async def story() -> list[Any]:
-        given = {"model": "tiny", "messages": ASKED, "temperature": 0, "stream": True} | body
+        given: dict[str, Any] = {"model": "tiny", "messages": ASKED, "temperature": 0, "stream": True} | body
         return [chunk async for chunk in await server.openai.chat.completions.create(**given)]
 
     chunks: list[Any] = server.run(story())
@@ -135,7 +135,7 @@ def test_an_answer(server: Served) -> None:
     (choice,) = answer.choices
     assert (choice.message.role, choice.message.content, choice.finish_reason) == ("assistant", SAID, "stop")
     assert (answer.object, answer.model, answer.id[:9]) == ("chat.completion", "tiny", "chatcmpl-")
-    assert choice.message.tool_calls is None
+    assert (choice.message.tool_calls, choice.message.reasoning) == ([], None)
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
 

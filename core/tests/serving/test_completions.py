@@ -22,12 +22,13 @@ def server(inside: Served) -> Served:
 
 
 def complete(server: Served, **body: Any) -> Any:
-    return server.run(server.openai.completions.create(**({"model": "tiny", "temperature": 0} | body)))
+    given: dict[str, Any] = {"model": "tiny", "temperature": 0} | body
+    return server.run(server.openai.completions.create(**given))
 
 
 def chunks_of(server: Served, **body: Any) -> list[Any]:
     async def story() -> list[Any]:
-        given = {"model": "tiny", "temperature": 0, "stream": True} | body
+        given: dict[str, Any] = {"model": "tiny", "temperature": 0, "stream": True} | body
         return [chunk async for chunk in await server.openai.completions.create(**given)]
 
     chunks: list[Any] = server.run(story())

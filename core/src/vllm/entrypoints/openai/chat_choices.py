@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from vllm.entrypoints.openai.logprobs_format import chat_logprobs
 from vllm.entrypoints.openai.output_stream import OutputStream, parse_output
@@ -58,8 +58,8 @@ class ChatWriter:
         message = answers.ChatMessage(
             role=self.role,
             content=content or (None if calls or parsed.reasoning else ""),
-            tool_calls=calls or UNSET,
-            reasoning=(parsed.reasoning if self._body.include_reasoning else None) or UNSET,
+            tool_calls=calls,
+            reasoning=(parsed.reasoning if self._body.include_reasoning else None) or None,
         )
         return answers.ChatChoice(
             output.index,
@@ -67,7 +67,7 @@ class ChatWriter:
             self._logprobs(output),
             self._finish_reason(output, calls=len(calls)),
             output.stop_reason,
-            self._token_ids(output),
+            output.token_ids if self._body.return_token_ids else None,
         )
 
     def first_deltas(self) -> list[answers.ChatChunkChoice]:
@@ -87,7 +87,7 @@ class ChatWriter:
             self._logprobs(output),
             self._finish_reason(output, calls=calls),
             UNSET if output.finish_reason is None else output.stop_reason,
-            self._token_ids(output),
+            output.token_ids if self._body.return_token_ids else UNSET,
         )
         says_something = delta.content or delta.reasoning or delta.tool_calls or choice.finish_reason
         return choice if says_something or choice.logprobs or self._body.return_token_ids else None
@@ -120,9 +120,6 @@ class ChatWriter:
             as_ids=self._as_ids,
             tokenizer=self._tokenizer,
         )
-
-    def _token_ids(self, output: CompletionOutput) -> Sequence[int] | UnsetType:
-        return output.token_ids if self._body.return_token_ids else UNSET
 
 
 def _joined(deltas: Sequence[Delta], *, shows_reasoning: bool) -> answers.ChatDelta:

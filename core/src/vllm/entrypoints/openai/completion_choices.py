@@ -45,12 +45,15 @@ class ChoicesWriter:
             self._prompt_positions = output.prompt_logprobs
         return [self._plain(each) if self._is_plain else self._full(each, output) for each in output.outputs]
 
-    def with_prompt_logprobs(self, choices: list[CompletionChoice]) -> list[CompletionChoice]:
-        """The same choices with vLLM's `prompt_logprobs`, if they were asked for."""
-        if self._body.prompt_logprobs is not None and self._prompt_positions is not None:
-            written = prompt_logprobs(self._prompt_positions)
-            for choice in choices:
-                choice.prompt_logprobs = written
+    def whole_choices(self, output: RequestOutput) -> list[CompletionChoice]:
+        """The same of a whole output: what was not asked for is null, and vLLM's `prompt_logprobs` come with it."""
+        choices = self.choices(output)
+        wanted, positions = self._body.prompt_logprobs, self._prompt_positions
+        written = prompt_logprobs(positions) if wanted is not None and positions is not None else None
+        for choice in choices:
+            choice.prompt_logprobs = written
+            choice.token_ids = None if choice.token_ids is UNSET else choice.token_ids
+            choice.prompt_token_ids = None if choice.prompt_token_ids is UNSET else choice.prompt_token_ids
         return choices
 
     def _plain(self, each: CompletionOutput) -> CompletionChoice:

@@ -83,8 +83,7 @@ class _Job:
         choices: list[CompletionChoice] = []
         for prompt, output in enumerate(await self.generation.final()):
             count.add(prompt, output)
-            writer = self._writer(prompt)
-            choices += writer.with_prompt_logprobs(writer.choices(output))
+            choices += self._writer(prompt).whole_choices(output)
         return self._envelope(choices, count.usage())
 
     async def events(self) -> AsyncGenerator[bytes, None]:

@@ -1,6 +1,6 @@
 """Owns what completions and chat completions answer, whole and in chunks. msgspec writes it: a stream encodes one of these per token.
 
-Fields that are `UNSET` do not appear. Names and order are OpenAI's, then vLLM's own.
+Fields that are `UNSET` do not appear; whole answers show what is not there as null, as vLLM's do. Names are OpenAI's, then vLLM's own.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, field
 
 __all__ = [
     "ChatAnswer",
@@ -67,8 +67,8 @@ class CompletionChoice(Struct):
     logprobs: CompletionLogprobs | None = None
     finish_reason: str | None = None
     stop_reason: int | str | None = None
-    token_ids: Sequence[int] | UnsetType = UNSET
-    prompt_token_ids: Sequence[int] | UnsetType = UNSET
+    token_ids: Sequence[int] | UnsetType | None = UNSET
+    prompt_token_ids: Sequence[int] | UnsetType | None = UNSET
     prompt_logprobs: list[Any] | UnsetType | None = UNSET
 
 
@@ -146,8 +146,8 @@ class ChatMessage(Struct):
     role: str
     content: str | None
     refusal: str | None = None
-    tool_calls: list[ToolCall] | UnsetType = UNSET
-    reasoning: str | UnsetType = UNSET
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    reasoning: str | None = None
 
 
 class ChatChoice(Struct):
@@ -158,7 +158,7 @@ class ChatChoice(Struct):
     logprobs: ChatLogprobs | None
     finish_reason: str | None
     stop_reason: int | str | None
-    token_ids: Sequence[int] | UnsetType = UNSET
+    token_ids: Sequence[int] | None = None
 
 
 class ChatAnswer(Struct):
