@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from vllm_spyre.checked.rules import rule_book
 
 PROMPT = "Count: 17 18 19"
 EXPECTED = "Count: 17 18 19 20 21 22 23 24 25 26 27"
@@ -48,6 +51,32 @@ def test_on_spyre(backend: str, tmp_path: Path) -> None:
     assert "Warm-up 1/2: prefill chunk of 64 tokens with 64 tokens of context took" in answer.stderr
     assert "Warm-up 2/2: decode of 1 row with 64 tokens of context took" in answer.stderr
     assert len(list((tmp_path / "spyre").glob("shapes-*.json"))) == (backend == "inductor")
+
+
+def test_on_spyre_checked_with_a_report(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "report.json"
+    answer = generate(
+        tmp_path, VLLM_PLATFORM="spyre", VLLM_SPYRE_DYNAMO_BACKEND="checked", VLLM_SPYRE_CHECK_REPORT=str(path)
+    )
+    assert answer.stdout.strip() == EXPECTED, answer.stderr
+    for line in (*PROMISED, "Warm-up with backend checked: 2 shapes", "3 at warm-up, 0 after it", "none of 9"):
+        assert line in answer.stderr
+    report = json.loads(path.read_text(encoding="utf-8"))
+    assert report["compilations"] == {"warm_up": 3, "serving": 0}
+    assert report["violations"] == dict.fromkeys(rule_book().rules, 0)
+    assert report["operators"]["aten.index_copy"] == {"count": 16, "origin": "guess"}
+    assert report["operators"]["aten.mm"]["origin"] == "card"
+    assert report["steps"] == {
+        "prefill chunk of 64 tokens with 64 tokens of context": 1,
+        "decode of 1 row with 64 tokens of context": 15,
+    }
+    prompt, decodes = 11, 15
+    assert report["tokens"] == {
+        "useful": prompt + decodes,
+        "computed": 64 + decodes,
+        "useful_context": sum(range(prompt + 1, prompt + decodes + 1)),
+        "computed_context": decodes * 64,
+    }
 
 
 def test_the_card_without_its_software(tmp_path: Path) -> None:

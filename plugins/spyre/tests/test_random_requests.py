@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,17 +88,54 @@ class NoAborts(random.Random):
         return 0.05
 
 
-@pytest.mark.parametrize("seed", [1])
-def test_outputs_are_those_of_each_request_alone(seed: int) -> None:
-    draw = random.Random(seed)
+@dataclass(frozen=True)
+class Workload:
+    """Requests, and what cpu_ref answers to each of them alone."""
+
+    draw_state: tuple[Any, ...]
+    """Of the draws that are left for bursts and aborts."""
+    requests: dict[str, tuple[list[int], SamplingParams]]
+    expected: dict[str, list[int]]
+
+
+@pytest.fixture(scope="module")
+def workload() -> Workload:
+    draw = random.Random(1)
     requests = random_requests(draw)
     with engine_on("vllm_cpu_ref.platform.CpuRefPlatform") as engine:
-        expected = alone(engine, requests)
+        return Workload(draw.getstate(), requests, alone(engine, requests))
+
+
+def assert_answers(workload: Workload) -> None:
+    draw = random.Random()
+    draw.setstate(workload.draw_state)
     with engine_on("vllm_spyre.platform.SpyrePlatform") as engine:
-        found = run_in_bursts(engine, requests, draw)
+        found = run_in_bursts(engine, workload.requests, draw)
     ended = 0
     for request_id, tokens in found.items():
-        assert tokens == expected[request_id][: len(tokens)], request_id
-        ended += len(tokens) == len(expected[request_id])
+        expected = workload.expected[request_id]
+        assert tokens == expected[: len(tokens)], request_id
+        ended += len(tokens) == len(expected)
     assert ended > 0.5 * REQUESTS
     assert ended < REQUESTS, "no request was aborted: the test saw nothing of that"
+
+
+def test_outputs_are_those_of_each_request_alone(workload: Workload) -> None:
+    assert_answers(workload)
+
+
+def test_under_the_cards_rules_none_is_broken_and_nothing_is_compiled_after_warm_up(
+    workload: Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The short version compiles few shapes."""
+    monkeypatch.setenv("VLLM_SPYRE_DYNAMO_BACKEND", "checked")
+    monkeypatch.setenv("VLLM_SPYRE_CHECK_REPORT", str(tmp_path / "report.json"))
+    if "SPYRE_REQUESTS" not in os.environ:
+        monkeypatch.setenv("VLLM_SPYRE_WARMUP_CONTEXT_LENS", "512,1536")
+        monkeypatch.setenv("VLLM_SPYRE_WARMUP_BATCH_SIZES", "1,4")
+    assert_answers(workload)
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["compilations"]["serving"] == 0
+    assert report["compilations"]["warm_up"] > 5
+    assert not any(report["violations"].values())
+    print(json.dumps({name: report[name] for name in ("compilations", "steps", "tokens")}, indent=2))
