@@ -22,6 +22,10 @@ nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = False
 
 
+TWO_AT_A_TIME = ("-n", "2", "--dist", "loadfile")
+"""For pytest, where tests mostly wait for processes that they start."""
+
+
 def run(session: nox.Session, *command: str | Path, env: Mapping[str, str] = MappingProxyType({})) -> None:
     """Run a command in one of CI's environments, with none of the caller's Python settings."""
     session.run(
@@ -89,7 +93,7 @@ def core(session: nox.Session) -> None:
     if session.posargs:
         run(session, *pytest, *session.posargs, env=recipes.ONE_THREAD)
         return
-    run(session, *pytest, "-m", "not alone", "-n", "2", "--dist", "loadfile", env=recipes.ONE_THREAD)
+    run(session, *pytest, "-m", "not alone", *TWO_AT_A_TIME, env=recipes.ONE_THREAD)
     run(session, *pytest, "-m", "alone", env=recipes.ONE_THREAD)
 
 
@@ -103,7 +107,7 @@ def mutants(session: nox.Session) -> None:
 @nox.parametrize("name", [entry.name for entry in PLUGINS])
 def plugin(session: nox.Session, name: str) -> None:
     """One plugin's tests against the core of the tree; ascend's on the simulated CANN."""
-    pytest = ("-m", "pytest", f"{package(name).folder}/tests", *session.posargs)
+    pytest = ("-m", "pytest", f"{package(name).folder}/tests", *(session.posargs or TWO_AT_A_TIME))
     if name == "ascend":
         npu = recipes.npu()
         run(session, npu.script("cann-sim"), "build")
@@ -120,7 +124,7 @@ def cann_sim(session: nox.Session) -> None:
     tests = (f"{CANN_SIM.folder}/tests", "core/tests/platforms/test_torch_import.py")
     # torch does not load torch_npu by itself; each test says where it shall.
     quiet = dict(recipes.ONE_THREAD) | {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
-    run(session, npu.python, "-m", "pytest", *tests, *session.posargs, env=quiet)
+    run(session, npu.python, "-m", "pytest", *tests, *(session.posargs or TWO_AT_A_TIME), env=quiet)
 
 
 @nox.session(default=False)
