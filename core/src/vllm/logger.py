@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
     _LoggerAdapter = logging.LoggerAdapter  # not subscriptable before Python 3.11
 
-__all__ = ["VllmLogger", "init_logger", "log_like_us", "process_name", "set_process_name"]
+__all__ = ["VllmLogger", "init_logger", "is_child_process", "log_like_us", "process_name", "set_process_name"]
 
 ROOT_NAME = "vllm"
 DATE_FORMAT = "%m-%d %H:%M:%S"
@@ -39,6 +39,7 @@ _COLOUR_BY_LEVEL = {
 _lock = threading.RLock()
 _configured = False
 _process_name: str | None = None
+_is_child = False
 _said_once: set[Hashable] = set()
 _FRAMES_TO_CALLER = 3 if sys.version_info >= (3, 11) else 4  # from `_once`; older logging counts a frame of its own
 
@@ -77,10 +78,15 @@ def init_logger(name: str) -> VllmLogger:
     return VllmLogger(logging.getLogger(name if inside else f"{ROOT_NAME}.{name}"), {})
 
 
-def set_process_name(name: str | None) -> None:
-    """Put `(name pid=N) ` before each line of this process; called first thing by every child process."""
-    global _process_name
-    _process_name = name
+def set_process_name(name: str | None, *, is_child: bool = True) -> None:
+    """Put `(name pid=N) ` before each line of this process; called first thing by every child process, and by a server."""
+    global _process_name, _is_child
+    _process_name, _is_child = name, is_child and name is not None
+
+
+def is_child_process() -> bool:
+    """Whether another process of ours started this one, and has said what is to be said once."""
+    return _is_child
 
 
 def log_like_us(name: str, level: str) -> None:

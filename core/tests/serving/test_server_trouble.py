@@ -14,7 +14,7 @@ from core.tests.serving.in_process import Served, served
 from vllm.sampling.logits_processors_interface import LogitsProcessor
 
 HELLO = {"prompt": "Count: 1 2 3", "temperature": 0}
-LONG = HELLO | {"max_tokens": 400, "ignore_eos": True}
+LONG = HELLO | {"max_tokens": 120, "ignore_eos": True}
 
 
 def nested(depth: int, opening: str, closing: str, inside: str = "1") -> Any:

@@ -12,13 +12,13 @@ import pickle
 from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from vllm import envs
 from vllm.engine.core import EngineCore
 from vllm.engine.core_client.interface import CoreClient
 from vllm.engine.core_client.messages import Abort, Add, Call, Died, FromCore, Refused, Returned, Started, Stepped
+from vllm.engine.core_client.start import start_core
 from vllm.engine.input_processor import InputProcessor
 from vllm.engine.metrics import EngineMetrics
-from vllm.engine.model_text import grammar_factory, late_grammar_factory, load_model_tokenizer
+from vllm.engine.model_text import grammar_factory, load_model_tokenizer
 from vllm.engine.output_processor import OutputProcessor
 from vllm.engine.output_stream import OutputStream
 from vllm.engine.stat_loggers import load_stat_loggers
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from vllm.sampling_params import SamplingParams
     from vllm.text.tokenizer import Tokenizer
 
-__all__ = ["AsyncLLM", "start_core"]
+__all__ = ["AsyncLLM"]
 
 logger = init_logger(__name__)
 
@@ -314,17 +314,6 @@ class AsyncLLM:
     def _raise_if_dead(self) -> None:
         if self._dead is not None:
             raise self._death_for_reader()
-
-
-def start_core(config: VllmConfig) -> CoreClient:
-    """An engine core that is starting, where `VLLM_ENABLE_V1_MULTIPROCESSING` wants it."""
-    if envs.VLLM_ENABLE_V1_MULTIPROCESSING:
-        from vllm.engine.core_client.in_process import ProcessClient
-
-        return ProcessClient(config)
-    from vllm.engine.core_client.in_thread import ThreadClient
-
-    return ThreadClient(lambda: EngineCore(config, late_grammar_factory(config)))
 
 
 def _is_heavy(prompt: Any, params: SamplingParams) -> bool:

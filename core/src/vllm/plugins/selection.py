@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from vllm import envs
 from vllm.errors import near_names
-from vllm.logger import init_logger, process_name
+from vllm.logger import init_logger, is_child_process
 from vllm.plugins.discovery import Plugin
 from vllm.plugins.groups import OPT_IN_GROUPS
 from vllm.plugins.upstream import find_upstream_packages
@@ -28,7 +28,7 @@ def left_out_because(plugin: Plugin) -> str | None:
 def announce(group: str, installed: Iterable[Plugin]) -> tuple[Plugin, ...]:
     """Log what is installed in `group` and what looks wrong around it; returns the plugins of the group."""
     everything = tuple(installed)
-    if process_name() is None:  # children inherit the environment: once is enough
+    if not is_child_process():  # children inherit the environment: once is enough
         _warn_about_surroundings(everything)
     plugins = tuple(plugin for plugin in everything if plugin.group == group)
     if plugins:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from vllm.engine.core_client.start import start_core
 from vllm.engine.request_log import RequestLog
 from vllm.entrypoints.openai.listener import check_tls, open_listener
 from vllm.entrypoints.openai.parser_options import prepare_parsers
@@ -32,7 +33,7 @@ _OBJECTS_PER_COLLECTION = 50_000
 
 def serve(engine_args: EngineArgs, args: ServerArgs) -> int:
     """Serve until SIGTERM or SIGINT (0), or until the engine has died (1). Raises VllmError where the server cannot start."""
-    set_process_name(NAME)
+    set_process_name(NAME, is_child=False)
     name_process(f"Vllm{NAME}")
     with _sigterm_ends_the_start():
         check_tls(args)
@@ -47,11 +48,10 @@ def _serve_on(listener: Listener, engine_args: EngineArgs, args: ServerArgs) -> 
     load_general_plugins()
     prepare_parsers(args)
     config = engine_args.create_engine_config()
-    from vllm.engine.async_llm import AsyncLLM, start_core
-
     client = start_core(config)
-    try:
-        from vllm.entrypoints.openai.lifecycle import run_server  # what is slow to import: the core starts meanwhile
+    try:  # what is slow to import: the core starts meanwhile
+        from vllm.engine.async_llm import AsyncLLM
+        from vllm.entrypoints.openai.lifecycle import run_server
     except BaseException:
         client.close()
         raise
