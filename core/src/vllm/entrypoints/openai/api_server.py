@@ -25,6 +25,8 @@ from vllm.entrypoints.openai.http_errors import add_error_handlers
 from vllm.entrypoints.openai.http_metrics import HttpMetrics
 from vllm.entrypoints.openai.invocations import router as invocations
 from vllm.entrypoints.openai.middleware import ApiKeyGuard, BodyLimit, LoadCounter, RequestIds, RootPath
+from vllm.entrypoints.openai.responses import router as responses
+from vllm.entrypoints.openai.responses_store import ResponseStore
 from vllm.entrypoints.openai.tokenize_routes import router as tokenize_routes
 from vllm.entrypoints.openai.tokenize_routes import tokenizer_info
 from vllm.errors import ConfigError, PluginError, in_a_sentence
@@ -39,7 +41,7 @@ __all__ = ["ServerState", "build_app", "routes_in", "state_of"]
 
 logger = init_logger(__name__)
 
-_ROUTERS = (basic_routes, tokenize_routes, completions, chat, chat_batch, invocations)
+_ROUTERS = (basic_routes, tokenize_routes, completions, chat, responses, chat_batch, invocations)
 
 
 @dataclass(slots=True)
@@ -54,6 +56,7 @@ class ServerState:
     """Seconds since 1970."""
     load: LoadCounter = field(default_factory=LoadCounter)
     http_metrics: HttpMetrics = field(default_factory=HttpMetrics)
+    responses: ResponseStore = field(default_factory=ResponseStore)
 
 
 def build_app(engine: AsyncLLM, args: ServerArgs, *, state: ServerState | None = None) -> FastAPI:
