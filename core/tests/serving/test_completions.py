@@ -188,6 +188,22 @@ def test_the_models_generation_config_fills_what_is_not_given() -> None:
         assert answers[0]["usage"]["completion_tokens"] == 5
 
 
+def test_beam_search_finds_what_is_likelier_than_the_greedy_way(server: Served) -> None:
+    body: dict[str, Any] = {"prompt": "The statement", "max_tokens": 6, "temperature": 0, "logprobs": 0}
+
+    def score(choice: Any) -> float:
+        return float(sum(choice.logprobs.token_logprobs))
+
+    greedy = complete(server, **body).choices[0]
+    found = complete(server, **body, n=4, extra_body={"use_beam_search": True, "ignore_eos": True})
+    scores = [score(choice) for choice in found.choices]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > score(greedy) - 1e-4
+    assert len({choice.text for choice in found.choices}) == 4
+    assert found.usage.completion_tokens == 4 * 6
+    assert [choice.finish_reason for choice in found.choices] == ["length"] * 4
+
+
 def test_request_ids(server: Served) -> None:
     body = {"prompt": COUNT, "max_tokens": 1}
     assert server.post("/v1/completions", body | {"request_id": "mine"}).json()["id"] == "cmpl-mine"

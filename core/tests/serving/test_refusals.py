@@ -93,7 +93,10 @@ REFUSED = [
     _c("prompt_logprobs streamed", "prompt_logprobs", prompt_logprobs=1, stream=True),
     _c("stream_options alone", "stream_options", stream_options={"include_usage": True}),
     _m("stream_options alone", "stream_options", stream_options={"include_usage": True}),
-    _c("beams", "use_beam_search", use_beam_search=True),
+    _c("beams of a form", "structured_outputs", use_beam_search=True, structured_outputs={"choice": ["a"]}),
+    _c("beams with echoed logprobs", "prompt_logprobs", use_beam_search=True, echo=True, logprobs=1),
+    _c("too many beams", "logprobs", use_beam_search=True, n=11),
+    _c("no beam", "beam_width", use_beam_search=True, n=0),
     _c("beams streamed", "use_beam_search", use_beam_search=True, stream=True),
     _c("truncation to nothing", "truncate_prompt_tokens", truncate_prompt_tokens=0),
     # -- the form of the output

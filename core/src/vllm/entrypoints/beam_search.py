@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from vllm.inputs import PromptType
     from vllm.outputs import RequestOutput
 
-__all__ = ["beam_search"]
+__all__ = ["Search", "beam_search"]
 
 
-class _Search:
+class Search:
     """One prompt's beams."""
 
     def __init__(self, prompt: TokensPrompt, params: BeamSearchParams, eos_token_ids: frozenset[int]) -> None:
@@ -75,7 +75,7 @@ def beam_search(
             "Beam search does not take structured outputs.", parameter="structured_outputs", remedy="use generate"
         )
     eos = frozenset(llm.llm_engine.config.model_config.eos_token_ids)
-    searches = [_Search(_tokens_prompt(llm, prompt), params, eos) for prompt in prompts]
+    searches = [Search(_tokens_prompt(llm, prompt), params, eos) for prompt in prompts]
     step = SamplingParams(max_tokens=1, temperature=params.temperature, logprobs=2 * params.beam_width, ignore_eos=True)
     for round_index in range(params.max_tokens):
         # The first round takes every prompt: the engine refuses one that is too long.
@@ -88,7 +88,7 @@ def beam_search(
     ]
 
 
-def _round(llm: LLM, searches: Sequence[_Search], step: SamplingParams, use_tqdm: bool) -> None:
+def _round(llm: LLM, searches: Sequence[Search], step: SamplingParams, use_tqdm: bool) -> None:
     prompts: list[PromptType] = [
         {**search.prompt, "prompt_token_ids": beam.tokens} for search in searches for beam in search.beams
     ]
@@ -100,7 +100,7 @@ def _round(llm: LLM, searches: Sequence[_Search], step: SamplingParams, use_tqdm
         start += count
 
 
-def _has_room(llm: LLM, search: _Search) -> bool:
+def _has_room(llm: LLM, search: Search) -> bool:
     return len(search.beams[0].tokens) < llm.llm_engine.config.model_config.max_model_len
 
 
@@ -115,7 +115,7 @@ def _tokens_prompt(llm: LLM, prompt: Any) -> TokensPrompt:
     return TokensPrompt(prompt_token_ids=token_ids, cache_salt=parsed.cache_salt)
 
 
-def _with_text(llm: LLM, search: _Search, beam: BeamSearchSequence) -> BeamSearchSequence:
+def _with_text(llm: LLM, search: Search, beam: BeamSearchSequence) -> BeamSearchSequence:
     """The text of prompt and output together; EOS is shown only on request."""
     drops_eos = beam.finish_reason == "stop" and not search.params.include_stop_str_in_output
     shown = beam.tokens[:-1] if drops_eos else beam.tokens

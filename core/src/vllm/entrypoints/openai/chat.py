@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import UNSET, UnsetType
 
+from vllm.entrypoints.openai.beams import with_beams
 from vllm.entrypoints.openai.chat_choices import ChatWriter
 from vllm.entrypoints.openai.chat_prompt import chat_prompt, template_kwargs
 from vllm.entrypoints.openai.chat_tools import output_readers, tool_plan
@@ -58,6 +59,13 @@ async def chat_job(
     readers = output_readers(
         body, args, plan, prompt_text=prompt.text, kwargs=template_kwargs(body, args), tokenizer=tokenizer
     )
+    generation = Generation(
+        engine=engine,
+        request_id=request_id or request_id_of("chatcmpl", request, body),
+        prompts=[prompt.engine_prompt],
+        params=readers.adjusted(params),
+        priority=body.priority,
+    )
     as_ids = body.return_tokens_as_token_ids
     return ChatJob(
         body=body,
@@ -72,13 +80,7 @@ async def chat_job(
             role=_role(body, args),
             as_ids=args.return_tokens_as_token_ids if as_ids is None else as_ids,
         ),
-        generation=Generation(
-            engine=engine,
-            request_id=request_id or request_id_of("chatcmpl", request, body),
-            prompts=[prompt.engine_prompt],
-            params=readers.adjusted(params),
-            priority=body.priority,
-        ),
+        generation=with_beams(generation, body),
         created=int(time.time()),
     )
 

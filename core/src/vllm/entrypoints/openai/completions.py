@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import UNSET, UnsetType
 
+from vllm.entrypoints.openai.beams import with_beams
 from vllm.entrypoints.openai.completion_choices import ChoicesWriter, shows_prompt_only
 from vllm.entrypoints.openai.generation import Generation, UsageCount, check_model, request_id_of, usage_in_stream
 from vllm.entrypoints.openai.prompts import completion_prompts
@@ -55,7 +56,7 @@ async def _job(body: CompletionRequest, request: Request, state: ServerState) ->
         params=params,
         priority=body.priority,
     )
-    return _Job(body=body, state=state, generation=generation, created=int(time.time()))
+    return _Job(body=body, state=state, generation=with_beams(generation, body), created=int(time.time()))
 
 
 def _params(body: CompletionRequest, model: ModelConfig) -> SamplingParams:

@@ -39,6 +39,8 @@ def request_params(
     _check_together(request)
     defaults = model.generation_config
     given = {name: getattr(request, name) for name in _TAKEN_AS_THEY_ARE}
+    if request.use_beam_search:
+        given["n"] = None  # the number of beams
     for name in _WITH_MODEL_DEFAULTS:
         value = getattr(request, name)
         given[name] = defaults.get(name) if value is None else value
@@ -68,8 +70,8 @@ def _check_together(request: GenerationRequest) -> None:
     """Refuse fields that contradict each other, and what this server does not do."""
     if request.stream_options is not None and not request.stream:
         raise _wrong("stream_options", "needs `stream` to be true")
-    if request.use_beam_search:
-        raise _wrong("use_beam_search", "is not served over HTTP: call `LLM.beam_search`, or leave it out")
+    if request.use_beam_search and request.stream:
+        raise _wrong("use_beam_search", "cannot be had with `stream`")
     if request.stream and request.prompt_logprobs is not None:
         raise _wrong("prompt_logprobs", "cannot be had with `stream`")
 

@@ -76,6 +76,8 @@ class GenerationRequest(Request):
     structured_outputs: dict[str, Any] | None = None
     response_format: ResponseFormat | None = None
     use_beam_search: bool | None = False
+    """Then `n` is the number of beams."""
+    length_penalty: float | None = None
 
     stream: bool | None = False
     stream_options: StreamOptions | None = None
