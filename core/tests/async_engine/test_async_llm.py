@@ -39,16 +39,12 @@ async def text_of(engine: AsyncLLM, prompt: str, given: SamplingParams, request_
 @pytest.fixture(params=["1", "0"], ids=["process", "thread"], scope="module")
 def run(request: pytest.FixtureRequest) -> Any:
     """Runs stories one after the other on one engine and one event loop."""
-    before = os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING")
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = request.param
-    engine = AsyncLLM.from_engine_args(EngineArgs(**ARGS))
+    with pytest.MonkeyPatch.context() as environment:  # the tests without this fixture run while it lives
+        environment.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", request.param)
+        engine = AsyncLLM.from_engine_args(EngineArgs(**ARGS))
     with asyncio.Runner() as runner:
         yield lambda story: runner.run(story(engine))
         engine.shutdown()
-    if before is None:
-        del os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"]
-    else:
-        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = before
 
 
 @pytest.fixture(scope="module")

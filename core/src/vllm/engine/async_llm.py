@@ -103,8 +103,7 @@ class AsyncLLM:
                 finished = output.finished
                 yield output
         finally:
-            self._streams.pop(request_id, None)
-            if not finished:
+            if self._streams.get(request_id) is stream:  # the id may belong to a later request by now
                 await self.abort(request_id)
 
     async def add_request(
@@ -121,16 +120,23 @@ class AsyncLLM:
         if self.request_log is not None:
             self.request_log.received(request)
         self._outputs.add(request)
+        try:
+            self._client.send(Add(list(request.children)))
+        except InvalidRequestError:
+            self._outputs.forget(request_id)
+            raise
         stream = self._streams[request_id] = OutputStream(params.output_kind)
-        self._client.send(Add(list(request.children)))
         return stream
 
     async def abort(self, request_ids: str | Iterable[str]) -> None:
-        """End requests without another word to their streams; their blocks are free after the step that runs. Unknown ids are ignored."""
+        """End requests; their blocks are free after the step that runs. Who still reads one gets a last output, its finish_reason "abort".
+
+        Unknown ids are ignored.
+        """
         ids = [request_ids] if isinstance(request_ids, str) else list(request_ids)
-        engine_ids = self._outputs.abort(ids)
-        for request_id in ids:
-            self._streams.pop(request_id, None)
+        engine_ids, last_outputs = self._outputs.abort_telling(ids)
+        for output in last_outputs:
+            self._put(output)
         if engine_ids and self._dead is None:  # the client of a dead core may be closing, in another thread
             self._client.send(Abort(engine_ids, FinishReason.ABORT))
 
@@ -235,12 +241,23 @@ class AsyncLLM:
         self._listen()
         self._raise_if_dead()
         number = next(self._numbers)
+        call = Call(number, pickle.dumps((method, args, kwargs)))
         answer = self._calls[number] = asyncio.get_running_loop().create_future()
-        self._client.send(Call(number, pickle.dumps((method, args, kwargs))))
+        self._client.send(call)
         result: T = await answer
         return result
 
     def _receive(self, message: FromCore) -> None:
+        """Nothing of a message that fails here is told, so nobody must go on waiting for it."""
+        if self._dead is not None:
+            return  # what a core still says after its end, or after `end_requests`, has no reader
+        try:
+            self._take(message)
+        except Exception as error:
+            logger.exception("The engine stops: what its core said cannot be handled")
+            self._end_all(error)
+
+    def _take(self, message: FromCore) -> None:
         match message:
             case Stepped():
                 self._take_step(message)
@@ -248,11 +265,9 @@ class AsyncLLM:
                 self._take_refusal(message)
             case Returned():
                 self._take_answer(message)
-            case Died() if self._dead is None:
+            case Died():
                 self._end_all(unpack_error(pickle.loads(message.error), self._client.description))
                 logger.error("The engine has stopped: %s", self._dead)
-            case Died():
-                pass  # after a shutdown
             case Started():
                 raise AssertionError("the core starts once")
 
@@ -264,11 +279,16 @@ class AsyncLLM:
             if report.stopped_request_ids:
                 self._client.send(Abort(report.stopped_request_ids, FinishReason.STOP))
             for output in report.outputs:
-                stream = self._streams.get(output.request_id)
-                if stream is not None:
-                    stream.put(output)
+                self._put(output)
         if self.metrics is not None:
             self.metrics.after_step(message.stats, finished)
+
+    def _put(self, output: RequestOutput) -> None:
+        stream = self._streams.get(output.request_id)
+        if stream is not None:
+            stream.put(output)
+            if output.finished:
+                del self._streams[output.request_id]
 
     def _take_refusal(self, message: Refused) -> None:
         """The core refused what passed our checks; its reader gets the reason."""
@@ -282,7 +302,11 @@ class AsyncLLM:
         future = self._calls.pop(message.number)
         if future.cancelled():
             return
-        value = pickle.loads(message.value)
+        try:
+            value = pickle.loads(message.value)
+        except Exception as error:  # noqa: BLE001 - the caller's own class failed; the engine is well
+            future.set_exception(error)
+            return
         if message.failed:
             future.set_exception(unpack_error(value, self._client.description))
         else:
@@ -297,6 +321,7 @@ class AsyncLLM:
         for future in self._calls.values():
             if not future.done():
                 future.set_exception(self._death_for_reader())
+        self._outputs.abort(list(self._streams))
         self._streams.clear()
         self._calls.clear()
 

@@ -86,7 +86,11 @@ class EngineCore:
         self._check_awake()
         self.scheduler.add_request(request)
         if request.sampling.structured_outputs is not None:
-            self._grammars.add(request.request_id, request.sampling.structured_outputs)
+            try:
+                self._grammars.add(request.request_id, request.sampling.structured_outputs)
+            except BaseException:
+                self.scheduler.abort_requests([request.request_id], FinishReason.ABORT)
+                raise
 
     def abort_requests(self, request_ids: Iterable[str], reason: FinishReason = FinishReason.ABORT) -> None:
         """End requests now; ids that are not alive are ignored."""

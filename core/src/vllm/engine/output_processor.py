@@ -74,16 +74,22 @@ class OutputProcessor:
 
         Times and counts, which the core tells later, still go into the statistics.
         """
+        return self.abort_telling(request_ids)[0]
+
+    def abort_telling(self, request_ids: Iterable[str]) -> tuple[list[str], list[RequestOutput]]:
+        """`abort`, and the last output of each of these requests, for who still reads it."""
         running: list[str] = []
+        last: list[RequestOutput] = []
         for parent in [self._parents.pop(request_id) for request_id in request_ids if request_id in self._parents]:
-            for engine_id, child in zip(
-                (each.request_id for each in parent.request.children), parent.children, strict=True
-            ):
-                if self._children.pop(engine_id, None) is not None:
+            aborted = []
+            for message, child in zip(parent.request.children, parent.children, strict=True):
+                if self._children.pop(message.request_id, None) is not None:
                     child.finish(FinishReason.ABORT)
-                    self._ending[engine_id] = parent
-                    running.append(engine_id)
-        return running
+                    self._ending[message.request_id] = parent
+                    running.append(message.request_id)
+                    aborted.append(child)
+            last.append(parent.output(aborted))
+        return running, last
 
     def forget(self, request_id: str) -> list[str]:
         """Drop a request that the core refused; gives the engine ids of those of its outputs that the core took before."""

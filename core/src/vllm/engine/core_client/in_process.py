@@ -18,9 +18,9 @@ import zmq
 
 from vllm import envs
 from vllm.engine.core_client.interface import CoreClient, Receiver
-from vllm.engine.core_client.messages import Died, Started, Stop, ToCore
+from vllm.engine.core_client.messages import Add, Died, Started, Stop, ToCore
 from vllm.engine.core_client.process_main import NAME, Setup
-from vllm.engine.core_client.wire import decode_from_core, encode
+from vllm.engine.core_client.wire import decode_from_core, encode, encode_request
 from vllm.errors import ConfigError, EngineDeadError
 from vllm.executor.child_process import ChildProcess
 from vllm.executor.main_module import main_path
@@ -44,17 +44,23 @@ class ProcessClient(CoreClient):
 
     def __init__(self, config: VllmConfig) -> None:
         """Start the process; does not wait for it."""
+        pickled_config = _pickled(config)
         self._folder = _private_folder()
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PAIR)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.set_hwm(0)
-        address = f"ipc://{self._folder}/core"
-        self._socket.bind(address)
-        self._child = ChildProcess(NAME, "vllm.engine.core_client.process_main")
+        try:
+            address = _bind(self._socket, self._folder)
+            self._child = ChildProcess(NAME, "vllm.engine.core_client.process_main")
+        except BaseException:
+            self._context.destroy(0)
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         self._ears: _Ears | None = None
-        self._finalizer = weakref.finalize(self, _end, self._child, self._socket, self._context, self._folder)
-        self._introduce(config, address)
+        self._is_ready = threading.Event()
+        self._finalizer = weakref.finalize(
+            self, _end, self._child, self._socket, self._context, self._folder, self._is_ready
+        )
+        self._introduce(pickled_config, address)
 
     @property
     def description(self) -> str:
@@ -68,7 +74,7 @@ class ProcessClient(CoreClient):
     def wait_until_ready(self) -> VllmConfig:
         deadline_s = time.monotonic() + envs.VLLM_ENGINE_READY_TIMEOUT_S
         while not self._socket.poll(LOOK_AROUND_ms):
-            if self._child.has_ended:
+            if self._child.has_ended and not self._socket.poll(LOOK_AROUND_ms):  # its last word may just have come
                 raise self._child.death("at its start")
             if time.monotonic() > deadline_s:
                 self.close()
@@ -82,16 +88,18 @@ class ProcessClient(CoreClient):
             raise unpack_error(pickle.loads(message.error), self.description)
         assert isinstance(message, Started), "a core's first word is that it has started, or why not"
         config: VllmConfig = pickle.loads(message.config)
+        self._is_ready.set()
         return config
 
     def listen(self, receiver: Receiver) -> None:
         self._ears = _Ears(self._socket, self._child, receiver)
 
     def send(self, message: ToCore) -> None:
+        data = encode_request(message) if isinstance(message, Add) else encode(message)
         if self._socket.closed:
             return
         with contextlib.suppress(zmq.Again):  # no peer any more: it is dead, and the ears say so
-            self._socket.send(encode(message), zmq.NOBLOCK)
+            self._socket.send(data, zmq.NOBLOCK)
         if self._ears is not None:
             self._ears.look_again()
 
@@ -103,13 +111,13 @@ class ProcessClient(CoreClient):
     def __str__(self) -> str:
         return self.description
 
-    def _introduce(self, config: VllmConfig, address: str) -> None:
+    def _introduce(self, pickled_config: bytes, address: str) -> None:
         setup = Setup(
             address=address,
             front_pid=os.getpid(),
             front_on_main_thread=threading.current_thread() is threading.main_thread(),
             main_path=main_path(),
-            config=_pickled(config),
+            config=pickled_config,
         )
         with self._child.named_if_dead("at its start"):
             self._child.connection.send(setup)
@@ -122,9 +130,10 @@ class _Ears:
         self._socket, self._child, self._receiver = socket, child, receiver
         self._loop = asyncio.get_running_loop()
         self._told_death = False
-        self._readers = (int(socket.getsockopt(zmq.FD)), child.connection.fileno())
-        self._loop.add_reader(self._readers[0], self._take)
-        self._loop.add_reader(self._readers[1], self._hung_up)  # nothing is ever sent on it: readable means closed
+        self._readers: tuple[int, ...] = (int(socket.getsockopt(zmq.FD)), child.connection.fileno())
+        messages, hang_up = self._readers
+        self._loop.add_reader(messages, self._take)
+        self._loop.add_reader(hang_up, self._hung_up)  # nothing is ever sent on it: readable means closed
         self.look_again()
 
     def look_again(self) -> None:
@@ -133,9 +142,16 @@ class _Ears:
             self._loop.call_soon(self._take)
 
     def close(self) -> None:
-        """Hear nothing more. From any thread, and after the loop's end."""
+        """Hear nothing more. From any thread, and after the loop's end.
+
+        On the loop itself at once: the descriptors are closed next, and the next socket of this program gets their numbers.
+        """
         self._told_death = True
-        if not self._loop.is_closed():
+        if self._loop.is_closed():
+            return
+        if _running_loop() is self._loop:
+            self._stop_listening()
+        else:
             self._loop.call_soon_threadsafe(self._stop_listening)
 
     def _take(self) -> None:
@@ -163,11 +179,43 @@ class _Ears:
     def _stop_listening(self) -> None:
         for descriptor in self._readers:
             self._loop.remove_reader(descriptor)
+        self._readers = ()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _private_folder() -> Path:
     """A folder for the socket that no other user can enter."""
-    return Path(tempfile.mkdtemp(prefix="vllm-", dir=envs.VLLM_RPC_BASE_PATH or None))
+    base = envs.VLLM_RPC_BASE_PATH or Path(tempfile.gettempdir())
+    try:
+        return Path(tempfile.mkdtemp(prefix="vllm-", dir=base))
+    except OSError as error:
+        raise _no_socket_in(base, str(error)) from error
+
+
+def _bind(socket: zmq.Socket[bytes], folder: Path) -> str:
+    """Open our end in the folder; gives the address."""
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.set_hwm(0)
+    address = f"ipc://{folder}/core"
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        raise _no_socket_in(folder.parent, str(error)) from error
+    return address
+
+
+def _no_socket_in(base: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"The socket to the engine core cannot lie in {base}: {why}.",
+        cause="the folder is missing or cannot be written to, or its path is longer than the system permits a socket (about 100 bytes)",
+        remedy="set VLLM_RPC_BASE_PATH to a folder with a short path, such as /tmp",
+    )
 
 
 def _pickled(config: VllmConfig) -> bytes:
@@ -181,12 +229,20 @@ def _pickled(config: VllmConfig) -> bytes:
         ) from error
 
 
-def _end(child: ChildProcess, socket: zmq.Socket[bytes], context: zmq.Context[zmq.Socket[bytes]], folder: Path) -> None:
-    """Tell the core to stop, then make sure of it."""
-    with contextlib.suppress(zmq.ZMQError):
-        socket.send(encode(Stop()), zmq.NOBLOCK)
-    if not child.wait(STOP_s):
-        logger.warning("%s did not stop within %.0f s and is killed.", child, STOP_s)
+def _end(
+    child: ChildProcess,
+    socket: zmq.Socket[bytes],
+    context: zmq.Context[zmq.Socket[bytes]],
+    folder: Path,
+    is_ready: threading.Event,
+) -> None:
+    """Tell the core to stop, then make sure of it. One that is still starting reads no message."""
+    if is_ready.is_set():
+        with contextlib.suppress(zmq.ZMQError):
+            socket.send(encode(Stop()), zmq.NOBLOCK)
+        if not child.wait(STOP_s):
+            logger.warning("%s did not stop within %.0f s and is killed.", child, STOP_s)
+    if not child.has_ended:
         child.process.kill()
         child.process.wait()
     child.connection.close()

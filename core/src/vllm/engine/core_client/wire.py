@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from vllm.engine.core_client.messages import FromCore, ToCore
+from vllm.engine.core_client.messages import Add, FromCore, ToCore
+from vllm.errors import InvalidRequestError
 
-__all__ = ["decode_from_core", "decode_to_core", "encode"]
+__all__ = ["decode_from_core", "decode_to_core", "encode", "encode_request"]
 
 _ARRAY = 1
 _HEAD = struct.Struct("<4sB")  # dtype ("<i4", "|b1"), number of dimensions; then each dimension as 8 bytes
@@ -42,6 +43,25 @@ _from_core: msgspec.msgpack.Decoder[FromCore] = msgspec.msgpack.Decoder(FromCore
 def encode(message: ToCore | FromCore) -> bytes:
     """The message as bytes. Raises NotImplementedError for an object that is no plain data (in `extra_args`)."""
     return _encoder.encode(message)
+
+
+def encode_request(message: Add) -> bytes:
+    """The request as bytes that the core can read: it would not survive others. Takes some 20 µs.
+
+    Raises:
+        InvalidRequestError: a parameter is no plain data, or of another type than declared.
+    """
+    try:
+        data = _encoder.encode(message)
+        _to_core.decode(data)
+    except (NotImplementedError, TypeError, ValueError, OverflowError) as error:
+        raise InvalidRequestError(
+            f"The request cannot be sent to the engine core: {error}.",
+            cause="a parameter (extra_args perhaps) holds an object, an integer past 64 bits, a text that is not Unicode, or another "
+            "type than declared",
+            remedy="give plain data: texts, numbers, lists and dictionaries",
+        ) from error
+    return data
 
 
 def decode_to_core(data: bytes | memoryview) -> ToCore:
