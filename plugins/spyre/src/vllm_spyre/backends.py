@@ -33,6 +33,8 @@ class Backend:
     name: str
     compiler: str | Callable[..., Any] | None
     """None: steps run as written."""
+    keeps_programs: bool = False
+    """Whether a later start finds what this one has compiled."""
     after_warm_up: Callable[[], None] = _nothing
     """Called once every shape is compiled."""
     at_step: Callable[[StepInputs], None] | None = None
@@ -63,12 +65,12 @@ def _sendnn(config: VllmConfig) -> Backend:
             cause="a library of the card's software is missing or does not fit this torch",
             remedy="check its installation (`vllm plugin doctor`), or choose inductor, eager or checked for the CPU",
         ) from error
-    return Backend(name="sendnn", compiler="sendnn")
+    return Backend(name="sendnn", compiler="sendnn", keeps_programs=True)
 
 
 def _inductor(config: VllmConfig) -> Backend:
     del config
-    return Backend(name="inductor", compiler="inductor")
+    return Backend(name="inductor", compiler="inductor", keeps_programs=True)
 
 
 def _eager(config: VllmConfig) -> Backend:

@@ -54,7 +54,7 @@ class SpyreModelRunner(TorchModelRunner):
             logger.info(
                 "Warm-up %d/%d: %s took %.2f s (%s)", number, len(shapes), shape, seconds_of[str(shape)], origin
             )
-            if self.compile_backend.compiler is not None:
+            if self.compile_backend.keeps_programs:
                 manifest.write(seconds_of)  # now, since a start may be broken off
         self.compile_backend.after_warm_up()
         logger.info("Warm-up took %.1f s; from now on nothing is compiled", time.perf_counter() - start_s)

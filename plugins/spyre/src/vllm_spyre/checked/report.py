@@ -82,7 +82,7 @@ class Tally:
         path.write_text(json.dumps(self.as_json(), indent=2) + "\n", encoding="utf-8")
 
     def __str__(self) -> str:
-        return "\n".join(f"  {label:<22}{text}" for label, text in self._lines())
+        return "\n".join(f"  {label:<24}{text}" for label, text in self._lines())
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         facts = self.as_json()
