@@ -29,13 +29,14 @@ class HttpAnswer:
         self._reader = reader
         self._parser = httptools.HttpResponseParser(self)
         self._parts: list[bytes] = []
-        self._has_head = False
+        self._has_head = self._lasts = False
         self.is_complete = False
 
     # what httptools calls while it is fed
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """The head is there. Whether the connection lasts is asked now: at the end the parser has forgotten."""
         self._has_head = True
+        self._lasts = bool(self._parser.should_keep_alive())
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -53,7 +54,7 @@ class HttpAnswer:
     @property
     def keeps_connection(self) -> bool:
         """Whether the connection can take another request."""
-        return self.is_complete and bool(self._parser.should_keep_alive())
+        return self.is_complete and self._lasts
 
     async def read_head(self) -> None:
         """Until the status is known."""

@@ -9,6 +9,7 @@ import prometheus_client as prom
 from fastapi import APIRouter, Request, Response
 
 import vllm
+from vllm.entrypoints.openai.page import router as page
 
 if TYPE_CHECKING:
     from vllm.entrypoints.openai.api_server import ServerState
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["router"]
 
 router = APIRouter()
+router.include_router(page)
 
 
 def _state(request: Request) -> ServerState:
