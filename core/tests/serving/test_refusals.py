@@ -79,6 +79,7 @@ REFUSED = [
     _c("penalty", "presence_penalty", presence_penalty=2.1),
     _c("n with greedy", "n", n=2, temperature=0),
     _c("n", "n", n=0),
+    _c("n times prompts", "n", "sequences", n=1000, prompt=["a"] * 17),
     _c("five stops", "stop", stop=list("abcde")),
     _c("empty stop", "stop[0]", stop=[""]),
     _c("min above max", "min_tokens", max_tokens=4, min_tokens=5),

@@ -26,7 +26,19 @@ async def completion_prompts(request: CompletionRequest, engine: AsyncLLM) -> li
     limit = envs.VLLM_MAX_COMPLETION_PROMPTS
     if len(given) > limit:
         raise _wrong(f"There are {len(given)} prompts, but at most {limit} may be given (VLLM_MAX_COMPLETION_PROMPTS).")
+    _check_outputs(len(given), request.n or 1)
     return [await _prompt(each, request, engine) for each in given]
+
+
+def _check_outputs(prompts: int, n: int) -> None:
+    """One request must not ask for millions of outputs by two numbers that are each within their limit."""
+    limit = envs.VLLM_MAX_N_SEQUENCES
+    if prompts > 1 and prompts * n > limit:
+        raise InvalidRequestError(
+            f"{prompts} prompts with n={n} outputs each are {prompts * n} sequences, but at most {limit} may be asked for.",
+            parameter="n",
+            remedy="ask for fewer at once (VLLM_MAX_N_SEQUENCES)",
+        )
 
 
 def _as_list(request: CompletionRequest) -> list[str | list[int]]:
