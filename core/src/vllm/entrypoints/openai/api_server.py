@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 import vllm
 from vllm import envs
+from vllm.entrypoints.anthropic.messages import router as messages
 from vllm.entrypoints.openai.basic_routes import router as basic_routes
 from vllm.entrypoints.openai.chat import router as chat
 from vllm.entrypoints.openai.chat_batch import router as chat_batch
@@ -41,7 +42,7 @@ __all__ = ["ServerState", "build_app", "routes_in", "state_of"]
 
 logger = init_logger(__name__)
 
-_ROUTERS = (basic_routes, tokenize_routes, completions, chat, responses, chat_batch, invocations)
+_ROUTERS = (basic_routes, tokenize_routes, completions, chat, responses, messages, chat_batch, invocations)
 
 
 @dataclass(slots=True)
