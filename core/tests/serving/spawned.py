@@ -16,7 +16,7 @@ from typing import IO
 import httpx
 import psutil
 
-__all__ = ["FLAGS", "Spawned", "spawned"]
+__all__ = ["FLAGS", "Spawned", "spawned", "starting"]
 
 FLAGS = ("--max-num-seqs", "16", "--num-gpu-blocks-override", "600", "--dtype", "float32")
 START_s = 120.0
@@ -97,13 +97,20 @@ class Spawned:
 
 
 @contextmanager
-def spawned(*flags: str, environment: Mapping[str, str] | None = None) -> Iterator[Spawned]:
-    """`vllm serve --host 127.0.0.1 --port 0` with more flags, ready; without an address where the flags give another."""
-    address = () if "--uds" in flags else ("--host", "127.0.0.1", "--port", "0")
-    server = Spawned((*FLAGS, *address, *flags), environment or {})
+def starting(*flags: str, environment: Mapping[str, str] | None = None) -> Iterator[Spawned]:
+    """`vllm serve` with these flags, that has just been started."""
+    server = Spawned((*FLAGS, *flags), environment or {})
     try:
-        server.wait_until_ready()
         yield server
     finally:
         server.end()
         print(server.log)  # shown where the test failed
+
+
+@contextmanager
+def spawned(*flags: str, environment: Mapping[str, str] | None = None) -> Iterator[Spawned]:
+    """`vllm serve --host 127.0.0.1 --port 0` with more flags, ready; without an address where the flags give another."""
+    address = () if "--uds" in flags else ("--host", "127.0.0.1", "--port", "0")
+    with starting(*address, *flags, environment=environment) as server:
+        server.wait_until_ready()
+        yield server

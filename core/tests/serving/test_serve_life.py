@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from core.tests.serving.spawned import Spawned, spawned
+from core.tests.serving.spawned import Spawned, spawned, starting
 
 ENDLESS = {"prompt": "Count: 1 2 3", "max_tokens": 1900, "ignore_eos": True, "temperature": 0, "stream": True}
 
@@ -87,6 +87,17 @@ def test_sigterm_lets_requests_end_within_the_timeout() -> None:
             client.get("/health")
         assert server.exit_status() == 0
         assert_nothing_is_left(server, core)
+
+
+def test_sigterm_during_the_start_leaves_nothing(tmp_path: Path) -> None:
+    with starting("--port", "0", environment={"TMPDIR": str(tmp_path)}) as server:
+        server.wait_for("Worker 0 runs on cpu")
+        core = server.core
+        assert list(tmp_path.glob("vllm-*"))
+        server.signal(signal.SIGTERM)
+        assert server.exit_status() == 0
+        assert_nothing_is_left(server, core)
+        assert not list(tmp_path.glob("vllm-*"))
 
 
 def test_sigint_ends_requests_at_once_where_they_have_no_time() -> None:
