@@ -44,7 +44,9 @@ def torch() -> Environment:
 def npu() -> Environment:
     """Core, cpu_ref, ascend and the simulated CANN, editable, with torch_npu: what Ascend's tests run in."""
     packages = (CORE, package("cpu_ref"), package("ascend"), CANN_SIM)
-    recipe = Recipe(python=MAIN_PYTHON, requirements=("torch", "pytest-xdist", *_TESTING), packages=packages, alone=("torch-npu",))
+    recipe = Recipe(
+        python=MAIN_PYTHON, requirements=("torch", "pytest-xdist", *_TESTING), packages=packages, alone=("torch-npu",)
+    )
     return ensure(ROOT / ".nox" / "npu", recipe)
 
 
