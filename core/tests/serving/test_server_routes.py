@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from core.tests.serving.in_process import Served
+from vllm.engine import request_log
 from vllm.entrypoints.openai import endpoint_plugins
 from vllm.entrypoints.openai.api_server import build_app
 from vllm.entrypoints.openai.server_args import ServerArgs
@@ -260,6 +261,18 @@ def test_development_routes_are_there_in_development_alone(inside: Served, monke
     assert (refused.status_code, "nope" in refused.json()["error"]["message"]) == (400, True)
     asleep = server.post("/sleep", None)
     assert (asleep.status_code, "sleep" in asleep.json()["error"]["message"]) == (400, True)
+
+
+def test_requests_are_logged_where_it_is_asked_for(inside: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(request_log.logger, "info", lambda text, *args: said.append(text % args))
+    inside.post("/v1/completions", HELLO)
+    monkeypatch.setattr(inside.engine, "request_log", request_log.RequestLog(5))
+    inside.post("/v1/completions", HELLO, headers={"X-Request-Id": "mine"})
+    (line,) = said
+    assert line.startswith("Received request cmpl-mine")
+    assert "prompt: 'Count', params: SamplingParams(" in line
+    assert line.endswith("prompt_token_ids: [0, 38, 1024, 301, 29].")
 
 
 def test_documentation_can_be_left_out(inside: Served) -> None:
