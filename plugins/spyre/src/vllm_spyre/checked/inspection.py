@@ -79,15 +79,15 @@ def _check_operators(graph: Graph, book: RuleBook) -> None:
         if name is None:
             continue
         if name not in book.operators:
-            raise book.broken("known-operator", f"{_gives(node)} is not on the list")
+            raise book.broken("known-operator", _of(node, "is on neither list"))
         if name not in book.integer_operators and _computes_integers(node, book):
-            raise book.broken("integers-are-indices", f"{_gives(node)} computes with integers")
+            raise book.broken("integers-are-indices", _of(node, "computes with integers"))
 
 
 def _check_dtypes(node: Node, book: RuleBook) -> None:
     for tensor in results(node):
         if _dtype(tensor) not in book.all_dtypes:
-            raise book.broken("known-dtype", f"{_gives(node)} is {_dtype(tensor)}")
+            raise book.broken("known-dtype", _of(node, f"has the dtype {_dtype(tensor)}"))
 
 
 def _check_memory(facts: GraphFacts, book: RuleBook) -> None:
@@ -112,9 +112,10 @@ def _computes_integers(node: Node, book: RuleBook) -> bool:
     return any(_dtype(tensor) in book.dtypes["index"] for tensor in results(node))
 
 
-def _gives(node: Node) -> str:
+def _of(node: Node, verdict: str) -> str:
+    """Operator, shapes, what is wrong, and the model's line."""
     shapes = ", ".join(map(described, results(node)))
-    return f"{operator_name(node) or 'the argument ' + node.name} → {shapes}{line_of(node)}"
+    return f"{operator_name(node) or 'the argument ' + node.name} → {shapes} {verdict}{line_of(node)}"
 
 
 def _dtype(tensor: torch.Tensor) -> str:
