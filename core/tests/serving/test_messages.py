@@ -218,3 +218,17 @@ def test_an_unknown_model_and_a_body_that_is_no_json(inside: Served) -> None:
         message(inside, model="x")
     answer = inside.run(inside.http.post("/v1/messages", content=b"{"))
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+def test_keys_come_as_anthropics_clients_send_them(inside: Served) -> None:
+    guarded = inside.with_args(api_key=["right"])
+
+    def count(**key: Any) -> Any:
+        asking = anthropic.AsyncAnthropic(base_url="http://test", http_client=guarded.http, max_retries=0, **key)
+        return guarded.run(asking.messages.count_tokens(model="tiny", messages=ASKED))
+
+    assert count(api_key="right") == count(auth_token="right")
+    for wrong in ({"api_key": "wrong"}, {"auth_token": "wrong"}, {"api_key": ""}):
+        with pytest.raises(anthropic.AuthenticationError, match="authentication_error"):
+            count(**wrong)
+    assert guarded.post("/v1/completions", {}, headers={"x-api-key": "right"}).status_code == 401

@@ -49,7 +49,7 @@ class RootPath:
 
 
 class ApiKeyGuard:
-    """401 for guarded paths without `Authorization: Bearer KEY`. Comparing takes as long for any key."""
+    """401 for guarded paths without `Authorization: Bearer KEY` (or `x-api-key`, Anthropic's way). Comparing takes as long for any key."""
 
     def __init__(self, app: ASGIApp, keys: Iterable[str]) -> None:
         self._app = app
@@ -57,8 +57,7 @@ class ApiKeyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._refuses(scope):
-            response = JSONResponse({"error": "Unauthorized"}, status_code=HTTPStatus.UNAUTHORIZED)
-            await response(scope, receive, send)
+            await _unauthorized(scope)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -67,10 +66,33 @@ class ApiKeyGuard:
             GUARDED
         ):  # OPTIONS: browsers ask before they show keys
             return False
-        scheme, _, shown = Headers(scope=scope).get("authorization", "").partition(" ")
-        digest = _digest(shown.strip())
+        shown = _shown_key(scope)
+        if shown is None:
+            return True
+        digest = _digest(shown)
         matches = [hmac.compare_digest(digest, known) for known in self._digests]  # all of them, whichever fits
-        return scheme.lower() != "bearer" or not any(matches)
+        return not any(matches)
+
+
+def _is_anthropics(scope: Scope) -> bool:
+    return path_of(scope).startswith("/v1/messages")
+
+
+def _shown_key(scope: Scope) -> str | None:
+    """What the client shows; Anthropic's clients have a header of their own."""
+    headers = Headers(scope=scope)
+    scheme, _, shown = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return shown.strip()
+    return headers.get("x-api-key") if _is_anthropics(scope) else None
+
+
+def _unauthorized(scope: Scope) -> JSONResponse:
+    """As vLLM's clients know it; on Anthropic's routes as Anthropic's do."""
+    body: object = {"error": "Unauthorized"}
+    if _is_anthropics(scope):
+        body = {"type": "error", "error": {"type": "authentication_error", "message": "Unauthorized"}}
+    return JSONResponse(body, status_code=HTTPStatus.UNAUTHORIZED)
 
 
 def _digest(key: str) -> bytes:
