@@ -14,6 +14,8 @@ MAIN_PYTHON = "3.11"
 ONE_THREAD = MappingProxyType({"OMP_NUM_THREADS": "1"})
 
 _TESTING = ("pytest", "pytest-timeout", "hypothesis", "xxhash")
+_CLIENTS = ("httpx", "httpx2", "openai", "anthropic")
+"""What tests ask a server with."""
 _LIGHT = (
     "numpy",
     "msgspec",
@@ -37,7 +39,7 @@ def tools() -> Environment:
 
 def torch() -> Environment:
     """Everything: core and all plugins editable, with torch, pytest and mypy."""
-    requirements = ("torch", "mypy", "types-PyYAML", "pytest-xdist", "nox", *_READING, *_BUILDING, *_TESTING)
+    requirements = ("torch", "mypy", "types-PyYAML", "pytest-xdist", "nox", *_READING, *_BUILDING, *_TESTING, *_CLIENTS)
     return ensure(ROOT / ".nox" / "torch", Recipe(python=MAIN_PYTHON, requirements=requirements, packages=PACKAGES))
 
 
