@@ -164,6 +164,28 @@ def test_a_mistake_in_the_front_ends_its_readers_and_an_answer_after_the_end_is_
     asyncio.run(story())
 
 
+def test_an_engine_can_be_shut_down_from_another_thread_while_it_streams() -> None:
+    async def story() -> None:
+        engine = AsyncLLM.from_engine_args(EngineArgs(**ARGS))
+        asyncio.get_running_loop().slow_callback_duration = PATIENCE_s
+        outputs = [engine.generate(PROMPT, endless(), str(index)) for index in range(4)]
+        for one in outputs:
+            await anext(one)
+        readers = [asyncio.create_task(read_on(one)) for one in outputs]
+        call = asyncio.create_task(engine.wait_until_dead())
+        await asyncio.sleep(0)
+        await asyncio.to_thread(engine.shutdown)
+        ends = await asyncio.wait_for(asyncio.gather(*readers, call, return_exceptions=True), PATIENCE_s)
+        assert [type(end) for end in ends] == [EngineShutdownError] * 5
+
+    asyncio.run(story(), debug=True)  # in debug mode asyncio raises where another thread touches it
+
+
+async def read_on(outputs: Any) -> None:
+    async for _ in outputs:
+        pass
+
+
 def test_a_core_is_not_begun_for_a_configuration_that_cannot_travel(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("VLLM_RPC_BASE_PATH", str(tmp_path))
     config = EngineArgs(**ARGS).create_engine_config()

@@ -19,6 +19,7 @@ from vllm.engine.core_client.start import start_core
 from vllm.engine.input_processor import InputProcessor
 from vllm.engine.metrics import EngineMetrics
 from vllm.engine.model_text import grammar_factory, load_model_tokenizer
+from vllm.engine.on_loop import on_loop
 from vllm.engine.output_processor import OutputProcessor
 from vllm.engine.output_stream import OutputStream
 from vllm.engine.stat_loggers import load_stat_loggers
@@ -67,7 +68,7 @@ class AsyncLLM:
         self._streams: dict[str, OutputStream] = {}
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._numbers = itertools.count()
-        self._listening = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._dead: BaseException | None = None
         self._death = asyncio.Event()
         self.request_log: RequestLog | None = None
@@ -219,12 +220,16 @@ class AsyncLLM:
         await self._call(EngineCore.wake_up, tuple(tags or ()))
 
     def end_requests(self, why: str) -> None:
-        """Take no request any more, and end those that run with EngineShutdownError. `shutdown` comes next; this never blocks."""
-        if self._dead is None:
-            self._end_all(EngineShutdownError(why))
+        """Take no request any more, and end those that run with EngineShutdownError. From any thread; `shutdown` comes next."""
+
+        def end() -> None:
+            if self._dead is None:
+                self._end_all(EngineShutdownError(why))
+
+        on_loop(self._loop, end)
 
     def shutdown(self) -> None:
-        """Stop the engine core and wait for its end; requests that run end with EngineShutdownError."""
+        """Stop the engine core and wait for its end; requests that run end with EngineShutdownError. From any thread, twice too."""
         self.end_requests("The engine was shut down.")
         self._client.close()
 
@@ -232,8 +237,8 @@ class AsyncLLM:
 
     def _listen(self) -> None:
         """Receive on the event loop of the first caller."""
-        if not self._listening:
-            self._listening = True
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
             self._client.listen(self._receive)
 
     async def _call(self, method: Callable[Concatenate[EngineCore, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -44,7 +44,7 @@ class ProcessedRequest:
 
 
 class InputProcessor:
-    """One per engine. Not for several threads: it draws seeds and numbers."""
+    """One per engine. Several threads may use it: its seeds and numbers come one at a time, and nothing else of it changes."""
 
     def __init__(self, config: VllmConfig, tokenizer: Tokenizer | None, grammar_factory: GrammarFactory | None) -> None:
         self._config = config.model_config

@@ -21,6 +21,7 @@ from vllm.engine.core_client.interface import CoreClient, Receiver
 from vllm.engine.core_client.messages import Add, Died, Started, Stop, ToCore
 from vllm.engine.core_client.process_main import NAME, Setup
 from vllm.engine.core_client.wire import decode_from_core, encode, encode_request
+from vllm.engine.on_loop import on_loop
 from vllm.errors import ConfigError, EngineDeadError
 from vllm.executor.child_process import ChildProcess
 from vllm.executor.main_module import main_path
@@ -144,15 +145,11 @@ class _Ears:
     def close(self) -> None:
         """Hear nothing more. From any thread, and after the loop's end.
 
-        On the loop itself at once: the descriptors are closed next, and the next socket of this program gets their numbers.
+        Done when this returns: the socket, which bears one thread at a time, is closed next, and a next one gets its descriptor's number.
         """
         self._told_death = True
-        if self._loop.is_closed():
-            return
-        if _running_loop() is self._loop:
-            self._stop_listening()
-        else:
-            self._loop.call_soon_threadsafe(self._stop_listening)
+        if not self._loop.is_closed():
+            on_loop(self._loop, self._stop_listening)
 
     def _take(self) -> None:
         """All messages that have come. Those that came while the loop was busy are taken in one go."""
@@ -180,13 +177,6 @@ class _Ears:
         for descriptor in self._readers:
             self._loop.remove_reader(descriptor)
         self._readers = ()
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _private_folder() -> Path:
