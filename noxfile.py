@@ -97,6 +97,14 @@ def core(session: nox.Session) -> None:
     run(session, *pytest, "-m", "alone", env=recipes.ONE_THREAD)
 
 
+@nox.session(default=False)
+def clients(session: nox.Session) -> None:
+    """langchain-openai and litellm, which are much to install, against `vllm serve`."""
+    where = {"VLLM_TEST_CLIENTS_PYTHON": str(recipes.clients().python)}
+    pytest = (recipes.torch().python, "-m", "pytest", "core/tests/serving/test_other_clients.py")
+    run(session, *pytest, *session.posargs, env=dict(recipes.ONE_THREAD) | where)
+
+
 @nox.session
 def mutants(session: nox.Session) -> None:
     """Which law of the conformance kit catches which broken variant of cpu_ref, as a table; fails if one survives."""

@@ -8,13 +8,24 @@ from types import MappingProxyType
 from ci.environments import Environment, Recipe, create, ensure, run
 from ci.packages import CANN_SIM, CORE, PACKAGES, ROOT, package
 
-__all__ = ["MAIN_PYTHON", "ONE_THREAD", "docs", "npu", "other_pair", "source_path", "tools", "torch", "without_torch"]
+__all__ = [
+    "MAIN_PYTHON",
+    "ONE_THREAD",
+    "clients",
+    "docs",
+    "npu",
+    "other_pair",
+    "source_path",
+    "tools",
+    "torch",
+    "without_torch",
+]
 
 MAIN_PYTHON = "3.11"
 ONE_THREAD = MappingProxyType({"OMP_NUM_THREADS": "1"})
 
 _TESTING = ("pytest", "pytest-timeout", "hypothesis", "xxhash")
-_CLIENTS = ("httpx", "httpx2", "openai", "anthropic")
+_CLIENTS = ("httpx", "httpx2", "openai", "anthropic", "schemathesis")
 """What tests ask a server with."""
 _LIGHT = (
     "numpy",
@@ -41,6 +52,11 @@ def torch() -> Environment:
     """Everything: core and all plugins editable, with torch, pytest and mypy."""
     requirements = ("torch", "mypy", "types-PyYAML", "pytest-xdist", "nox", *_READING, *_BUILDING, *_TESTING, *_CLIENTS)
     return ensure(ROOT / ".nox" / "torch", Recipe(python=MAIN_PYTHON, requirements=requirements, packages=PACKAGES))
+
+
+def clients() -> Environment:
+    """Clients of the server that bring much with them; nothing of ours is installed."""
+    return ensure(ROOT / ".nox" / "clients", Recipe(python=MAIN_PYTHON, requirements=("langchain-openai", "litellm")))
 
 
 def npu() -> Environment:

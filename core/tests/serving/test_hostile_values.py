@@ -8,16 +8,28 @@ from typing import Any
 import pytest
 
 from core.tests.serving.in_process import Served
+from vllm.entrypoints.anthropic.protocol import MessagesRequest
 from vllm.entrypoints.openai.protocol.chat import ChatRequest
+from vllm.entrypoints.openai.protocol.common import GenerationRequest
 from vllm.entrypoints.openai.protocol.completions import CompletionRequest
+from vllm.entrypoints.openai.protocol.responses import ResponsesRequest
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
+RESPONSES, MESSAGES = "/v1/responses", "/v1/messages"
 PLAIN: dict[str, dict[str, Any]] = {
     COMPLETIONS: {"prompt": "Hello", "max_tokens": 2},
     CHAT: {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2},
+    RESPONSES: {"input": "Hello", "max_output_tokens": 2},
+    MESSAGES: {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2},
 }
-FIELDS = [(COMPLETIONS, name) for name in CompletionRequest.model_fields] + [
-    (CHAT, name) for name in ChatRequest.model_fields
+FIELDS = [
+    *((COMPLETIONS, name) for name in CompletionRequest.model_fields),
+    *((CHAT, name) for name in ChatRequest.model_fields),
+    *(
+        (RESPONSES, name)
+        for name in sorted(ResponsesRequest.model_fields.keys() - GenerationRequest.model_fields.keys())
+    ),
+    *((MESSAGES, name) for name in sorted(MessagesRequest.model_fields.keys() - GenerationRequest.model_fields.keys())),
 ]
 DEEP: Any = "x"
 for _ in range(40):
@@ -38,6 +50,18 @@ VALUES: list[Any] = [
     [{"role": "user", "content": {"a": 1}}],
     [{"role": 5}],
     [{"role": "user", "content": "x", "tool_calls": 5}],
+    [{"type": "function", "name": "f", "parameters": {"type": 3}}],
+    [{"name": "f", "input_schema": {"type": 3}}],
+    [{"type": "function_call", "call_id": "x", "name": "f", "arguments": "{"}],
+    [{"type": "function_call_output", "call_id": "x", "output": {"a": 1}}],
+    [{"type": "reasoning", "content": 5, "summary": [5]}],
+    [{"type": {}}],
+    [{"role": "assistant", "content": [{"type": "tool_use", "name": "f", "input": {"a": [{}]}}, {"type": []}]}],
+    [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "x", "content": [{"type": "image"}]}]}],
+    {"format": {"type": "json_schema", "schema": {"type": 3}}},
+    {"type": "allowed_tools", "tools": [5], "mode": "sometimes"},
+    {"type": {"a": 1}},
+    {"type": "tool", "name": 5},
     {"max_pattern_size": 2**40, "min_pattern_size": 1, "min_count": 2**40},
 ]
 
