@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from vllm.model_executor.layers.quantization import LinearMethod, QuantizationCo
 from vllm.model_executor.loader.names import CheckpointNames
 from vllm.model_executor.models.families.mixtral import MixtralForCausalLM
 from vllm.model_executor.models.families.qwen2_moe import Qwen2MoeForCausalLM
+from vllm.model_executor.models.families.qwen3_moe import Qwen3MoeForCausalLM
 from vllm.model_executor.routing import RouterKind, Routing
 
 TWO = Routing(num_experts=2, top_k=1, kind=RouterKind.SOFTMAX)
@@ -159,10 +161,35 @@ class HalvesConfig(QuantizationConfig):
         return Halves(ctx) if "mlp" in layer_name else None
 
 
+EXPERT_NAMES = [
+    f"model.layers.0.mlp.experts.{expert}.{matrix}_proj" for expert in range(4) for matrix in ("gate", "up", "down")
+]
+W8A16 = {
+    "quant_method": "compressed-tensors",
+    "format": "int-quantized",
+    "quantization_status": "compressed",
+    "config_groups": {"all": {"targets": ["Linear"], "weights": {"num_bits": 8, "strategy": "channel"}}},
+}
+
+
+@pytest.mark.parametrize("ignore", [[r"re:.*mlp\.experts\.\d+\..*"], EXPERT_NAMES], ids=["pattern", "names"])
+def test_experts_that_a_quantised_checkpoint_ignores_one_by_one_stay_as_they_are(
+    folder: Path, ignore: list[str]
+) -> None:
+    edit_config(folder, quantization_config={**W8A16, "ignore": ignore})
+    context = replace(make_context(folder), checkpoint_names=Qwen3MoeForCausalLM.checkpoint_names)
+    sizes = {"hidden_size": 64, "intermediate_size": 48, "activation_op": "silu_and_mul"}
+    layer = FusedMoE(context, "layers.0.mlp.experts", TWO, **sizes)  # type: ignore[arg-type]
+    assert layer.down_proj.weight.dtype is context.dtype
+    with pytest.raises(ConfigError, match=r"layers\.1\.mlp\.experts\.0") if ignore is EXPERT_NAMES else nullcontext():
+        FusedMoE(context, "layers.1.mlp.experts", TWO, **sizes)  # type: ignore[arg-type]
+
+
 def test_a_method_that_would_quantise_experts_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantization_registry, "_METHODS", {"halves": HalvesConfig})
     edit_config(folder, quantization_config={"quant_method": "halves"})
     said = refusal(folder, ConfigError)
     assert (
-        "layers.0.mlp.experts.down_proj is to be quantised (Halves), but this release has no quantised experts" in said
+        "layers.0.mlp.experts.0.gate_up_proj is to be quantised (Halves), but this release has no quantised experts"
+        in said
     )

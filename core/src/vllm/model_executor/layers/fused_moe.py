@@ -75,7 +75,8 @@ class FusedMoE(nn.Module):
     ) -> None:
         """Args: intermediate_size: of one expert, before it is split."""
         super().__init__()
-        _check_not_quantised(ctx, f"{name}.down_proj")
+        for matrix in ("gate_up_proj", "down_proj"):  # of one expert: checkpoints name and ignore them one by one
+            _check_not_quantised(ctx, f"{name}.0.{matrix}")
         inner = equal_share(ctx, intermediate_size, f"inner outputs of each expert in {name}")
         hidden = Share.whole(hidden_size)
         self.gate_up_proj = StackedExperts(ctx, routing.num_experts, [("gate", inner), ("up", inner)], hidden)

@@ -48,10 +48,16 @@ class CheckpointNames:
         return ".".join(components), part if expert is None else expert_part(expert, part)
 
     def modules(self, layer: str) -> tuple[tuple[str, ...], ...]:
-        """The checkpoint's modules that the layer `layer` is made of, each with every name it may have, longest first."""
-        component = layer.rpartition(".")[2]
-        parts = [part for target, part in self.stacked.values() if target == component]
-        names = [self.describe(layer, part) for part in parts or (None,)]
+        """The checkpoint's modules that the layer `layer` is made of, each with every name it may have, longest first.
+
+        Of experts, which stand in one layer here, name one: "mlp.experts.3.gate_up_proj".
+        """
+        expert, components = self._without_expert(layer.split("."))
+        parts = [part for target, part in self.stacked.values() if target == components[-1]]
+        names = [
+            self.describe(".".join(components), part if expert is None else expert_part(expert, part))
+            for part in parts or (None,)
+        ]
         return tuple((*(prefix + name for prefix in self.prefixes), name) for name in names)
 
     def describe(self, parameter: str, part: str | None) -> str:
