@@ -157,6 +157,12 @@ def test_a_partial_sleep_is_kept_as_far_as_it_goes_and_the_rest_is_said() -> Non
     assert (outcome.status, outcome.detail) == (Status.PASSED, "sleep level 2, which is refused")
 
 
+def test_a_law_that_found_nothing_to_check_says_so() -> None:
+    report = run(platforms.SoundPlatform, "attention.left_padding", dtypes=["float32"])
+    assert only(report).status is Status.PASSED
+    assert "asks for no padding on the left" in only(report).detail
+
+
 def test_no_log_probability_in_common_is_a_broken_law_and_no_error() -> None:
     def reported(token: int) -> SamplerOutput:
         table = SampledLogprobs(

@@ -191,7 +191,8 @@ def left_padding(bench: Bench) -> None:
     config = bench.workplace.config(dtype=bench.dtype_name)
     constraints = bench.platform.scheduling_constraints(config)
     if constraints.padding_side != "left":
-        return  # the batch builder never makes such a step
+        bench.left_out.append("the platform asks for no padding on the left: the batch builder never makes such a step")
+        return
     block, spec = config.cache_config.block_size, _spec(bench)
     chunk = min(constraints.prefill_chunk_tokens or 2 * block, 2 * block)
     rows = min(3, *constraints.decode_batch_buckets[-1:], 3)
