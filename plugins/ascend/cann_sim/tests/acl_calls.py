@@ -51,6 +51,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "aclrtUnmapMem": (_POINTER,),
     "aclrtCreateStream": (_POINTER,),
     "aclrtDestroyStream": (_POINTER,),
+    "aclrtDestroyStreamForce": (_POINTER,),
     "aclrtStreamQuery": (_POINTER, _POINTER),
     "aclrtSynchronizeStream": (_POINTER,),
     "aclrtSynchronizeStreamWithTimeout": (_POINTER, _INT),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from pathlib import Path
 
 import pytest
 from acl_calls import EXTERNAL, GLOBAL, ON_DEVICE, RELAXED, THREAD_LOCAL, TO_DEVICE, Acl, AclError, run
@@ -239,3 +240,34 @@ def malloc_while_capturing(acl: Acl) -> object:
 
 def test_memory_may_be_allocated_while_capturing() -> None:
     assert run(malloc_while_capturing)
+
+
+def threads() -> int:
+    """Of this process, the runtime's included."""
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+def threads_of_a_branch(acl: Acl) -> object:
+    """A replayed branch runs on a thread of its own. Comes back when that has ended; the runner limits the time."""
+    main, side, cell, fork, join = acl.stream(), acl.stream(), acl.malloc(4), acl.event(), acl.event()
+    acl.begin(main)
+    acl.record(fork, main)
+    acl.wait(side, fork)
+    acl.fill(cell, 5, 4, side)
+    acl.record(join, side)
+    acl.wait(main, join)
+    graph = acl.end(main)
+    acl.fill(cell, 1, 4, main)  # starts the thread of the stream itself
+    acl.synchronize(main)
+    before = threads()
+    acl.replay(graph, main)
+    acl.call("aclmdlRIDestroy", graph)
+    acl.synchronize(main)
+    while threads() > before:
+        threading.Event().wait(0.01)
+    return acl.read(cell, 4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_graph_takes_the_threads_of_its_branches_along(mode: str) -> None:
+    assert run(threads_of_a_branch, streams=mode) == [5, 5, 5, 5]

@@ -174,3 +174,15 @@ def other_mapping(acl: Acl) -> object:
 
 def test_two_mappings_show_the_same_memory() -> None:
     assert run(other_mapping) == "xy"
+
+
+def absurd(acl: Acl) -> object:
+    """Rounded up, these sizes begin again at zero."""
+    most = 2**64 - 1
+    place = ctypes.byref(ctypes.c_void_p())
+    return acl.code_of("aclrtMalloc", place, most, 0), acl.code_of("aclrtReserveMemAddress", place, most, 0, None, 0)
+
+
+@pytest.mark.parametrize("strict", [0, 1])
+def test_sizes_that_overflow_are_refused(strict: int) -> None:
+    assert run(absurd, strict=strict) == [OUT_OF_MEMORY, OUT_OF_MEMORY]

@@ -210,3 +210,23 @@ def destroyed(acl: Acl) -> object:
 
 def test_a_destroyed_stream_takes_no_work() -> None:
     assert run(destroyed) == 107000
+
+
+def thrown_away(acl: Acl, how: str) -> object:
+    """A stream waits for what never comes; its event is waited for by the host and by another stream."""
+    number, stuck, other, event = acl.malloc(8), acl.stream(), acl.stream(), acl.event()
+    acl.write(number, bytes(8))
+    acl.call("aclrtValueWait", number, 1, 0, stuck)
+    acl.record(event, stuck)
+    acl.wait(other, event)
+    acl.call(how, *((0, 0) if how == "aclrtDeviceTaskAbort" else (stuck,)))
+    return acl.code_of("aclrtSynchronizeEvent", event), acl.code_of("aclrtSynchronizeStream", other)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("how", "codes"), [("aclrtDeviceTaskAbort", [107023, 0]), ("aclrtDestroyStreamForce", [107023, 107023])]
+)
+def test_who_waits_for_work_that_is_thrown_away_wakes(how: str, codes: list[int], mode: str) -> None:
+    """An aborted device starts anew; a stream that waited for a destroyed one has failed."""
+    assert run(thrown_away, how, streams=mode) == codes

@@ -63,6 +63,7 @@ Communicator::Communicator(const Segment::Address& address, uint32_t ranks, uint
         segment_.seat(rank).bell, all_came, [&] { return must_stop_waiting() || !is_running(address.pid); },
         Clock::now() + seconds);
     if (waited == Waited::done) return;
+    segment_.seat(rank).left = 1;  // who comes later need not wait for this one
     throw std::runtime_error("rank " + std::to_string(rank) + " waited for rank " + missing + " of " +
                              std::to_string(ranks) + " to join communicator " + name_ +
                              (waited == Waited::too_long

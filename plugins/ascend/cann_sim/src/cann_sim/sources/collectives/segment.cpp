@@ -3,10 +3,13 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <mutex>
+#include <set>
 #include <stdexcept>
 
 namespace cann_sim::collectives {
@@ -23,6 +26,13 @@ const size_t kMailboxBytes = in_whole_pages(sizeof(Mailbox));
 // Sparse: only what is used takes memory.
 size_t bytes_for(uint32_t ranks) { return kHeaderBytes + ranks * kSlotBytes + size_t{ranks} * ranks * kMailboxBytes; }
 
+// The segments whose file this process still holds.
+std::mutex held_mutex;
+std::set<uint64_t>& held() {
+    static auto* const ids = new std::set<uint64_t>;
+    return *ids;
+}
+
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what + ": " + strerror(errno)); }
 
 }  // namespace
@@ -32,11 +42,17 @@ Segment::Address Segment::create() {
     const int fd = memfd_create("hccl", MFD_CLOEXEC);
     if (fd < 0) fail("no shared memory for a communicator");
     if (ftruncate(fd, bytes_for(kMostRanks)) != 0) fail("no shared memory for a communicator");
-    return {static_cast<uint32_t>(getpid()), fd, ++made};
+    const Address address{static_cast<uint32_t>(getpid()), fd, ++made};
+    const std::lock_guard<std::mutex> lock(held_mutex);
+    held().insert(address.id);
+    return address;
 }
 
+// Once: the number of a closed file may be another file's by then, where several ranks of one process join.
 void Segment::release(const Address& address) {
-    if (address.pid == static_cast<uint32_t>(getpid())) close(address.fd);
+    if (address.pid != static_cast<uint32_t>(getpid())) return;
+    const std::lock_guard<std::mutex> lock(held_mutex);
+    if (held().erase(address.id) > 0) close(address.fd);
 }
 
 Segment::Segment(const Address& address, uint32_t ranks) : bytes_(bytes_for(ranks)), ranks_(ranks) {
@@ -45,6 +61,11 @@ Segment::Segment(const Address& address, uint32_t ranks) : bytes_(bytes_for(rank
     if (fd < 0) {
         fail("process " + std::to_string(address.pid) +
              ", which made the root info, has ended or runs on another machine: cannot open " + path);
+    }
+    struct stat file{};
+    if (fstat(fd, &file) != 0 || static_cast<size_t>(file.st_size) < bytes_) {
+        close(fd);
+        throw std::runtime_error("the root info was used up: all its ranks have joined already");
     }
     memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);

@@ -80,6 +80,7 @@ bool map_poison(uintptr_t start, uint64_t bytes) {
 uint64_t rounded_to_pages(uint64_t bytes) { return (bytes + 4095) / 4096 * 4096; }
 
 uintptr_t reserve_addresses(uint64_t bytes) {
+    if (bytes > RANGE_BYTES) return 0;
     const uint64_t with_gap = (bytes + GRAIN_BYTES - 1) / GRAIN_BYTES * GRAIN_BYTES + GRAIN_BYTES;
     AddressSpace& all = space();
     std::lock_guard<std::mutex> lock(all.mutex);

@@ -23,6 +23,7 @@ struct Node {
 
 // One list of nodes for every captured stream; the first is that of the stream the capture began on.
 struct Graph {
+    ~Graph();  // outside of the lock
     uint32_t id = 0;
     int device = 0;
     std::vector<std::vector<Node>> branches;

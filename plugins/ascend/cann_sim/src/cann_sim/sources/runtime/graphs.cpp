@@ -95,11 +95,12 @@ CANN_API aclError aclmdlRICaptureBegin(aclrtStream handle, aclmdlRICaptureMode m
 }
 
 CANN_API aclError aclmdlRICaptureEnd(aclrtStream handle, aclmdlRI* model) {
+    std::shared_ptr<Capture> capture;  // ends after the lock, and with it what a useless graph owns
     Lock lock(timeline().mutex);
     Stream& stream = stream_of(lock, handle);
     *model = nullptr;
     if (const aclError wrong = why_not_to_end(stream)) return wrong;
-    const std::shared_ptr<Capture> capture = stream.capture;
+    capture = stream.capture;
     release_streams(lock, capture);
     const aclError code = judge(*capture);
     if (code == ACL_SUCCESS) {
@@ -138,7 +139,7 @@ CANN_API aclError aclmdlRIExecuteAsync(aclmdlRI model, aclrtStream handle) {
 }
 
 CANN_API aclError aclmdlRIDestroy(aclmdlRI model) {
-    delete of(model);  // a replay that is under way holds the graph
+    delete of(model);  // a replay that is under way has its own copy of the tasks
     return ACL_SUCCESS;
 }
 

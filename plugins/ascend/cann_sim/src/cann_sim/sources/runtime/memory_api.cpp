@@ -20,6 +20,7 @@ aclError allocate(const std::string& function, void** address, size_t size) {
     if (const aclError refused = before_operation(function, size)) return refused;
     if (address == nullptr || size == 0) return report(ACL_ERROR_RT_PARAM_INVALID, function + " of no bytes, or to nowhere");
     const int device = current_device();
+    if (size > settings().hbm_bytes) return out_of_memory(function, device, size);  // rounding it up may overflow
     const uint64_t bytes = rounded_to_pages(size);
     if (!take_bytes(device, bytes)) return out_of_memory(function, device, size);
     const uintptr_t start = reserve_addresses(bytes);

@@ -57,6 +57,14 @@ Stream& branch_stream(Lock& lock, Graph& graph, size_t branch, Stream& launch) {
 
 }  // namespace
 
+// Their threads end when the replays that are under way have.
+Graph::~Graph() {
+    if (branch_streams.empty()) return;
+    Lock lock(timeline().mutex);
+    for (Stream* stream : branch_streams) stream->retired = true;
+    timeline().changed.notify_all();
+}
+
 void replay(Lock& lock, const std::shared_ptr<Graph>& graph, Stream& launch) {
     const auto edges = std::make_shared<std::vector<Edge>>(graph->edge_branch.size());
     for (size_t branch = 0; branch < graph->branches.size(); ++branch) {

@@ -47,13 +47,13 @@ namespace {
 aclError destroy(const std::string& function, aclrtStream handle, bool finish_first) {
     if (handle == nullptr) return report(ACL_ERROR_RT_PARAM_INVALID, function + " of no stream");
     if (finish_first) synchronize_stream(function, handle, std::nullopt);  // its failure was the program's to ask for
+    std::deque<Task> dropped;  // ends after the lock
     Lock lock(timeline().mutex);
     Stream& stream = stream_of(lock, handle);
     if (const aclError refused = refuse_on_captured_stream(lock, stream, function)) return refused;
     stream.retired = true;
     stream.aborting = true;
-    stream.queue.clear();
-    stream.granted = 0;
+    dropped = drop_queue(lock, stream);
     timeline().changed.notify_all();
     return ACL_SUCCESS;
 }
@@ -110,12 +110,12 @@ CANN_API aclError aclrtSetStreamFailureMode(aclrtStream handle, uint64_t mode) {
 
 // Throws away what is queued on the device and clears its failures (not a lost device): how a process recovers.
 CANN_API aclError aclrtDeviceTaskAbort(int32_t device, uint32_t) {
+    std::vector<std::deque<Task>> dropped;  // end after the lock
     Lock lock(timeline().mutex);
     const auto of_device = [device](const Stream* stream) { return stream->device == device; };
     for (Stream* stream : timeline().streams) {
         if (!of_device(stream)) continue;
-        stream->queue.clear();
-        stream->granted = 0;
+        dropped.push_back(drop_queue(lock, *stream));
         stream->aborting = true;
     }
     timeline().changed.notify_all();

@@ -68,10 +68,11 @@ CANN_API aclError aclmdlRICaptureTaskUpdateEnd(aclrtStream handle) {
                       "a task group of [" + before + "] cannot be updated with [" + after + "]: only arguments may change");
     }
     // The update takes its turn on the updating stream: a replay that does not wait for it sees the old arguments.
-    const auto tasks = std::make_shared<const std::vector<Task>>(std::move(update->tasks));
+    // It takes the old ones along, whose end may call back into the runtime, as the lock is not held where a task ends.
+    auto tasks = std::make_shared<const std::vector<Task>>(std::move(update->tasks));
     Task task;
     task.last = true;
-    task.finish = [group = update->group, tasks](Stream&) { group->tasks = tasks; };
+    task.finish = [group = update->group, tasks = std::move(tasks)](Stream&) mutable { group->tasks.swap(tasks); };
     push(lock, stream, std::move(task));
     return finish_synchronously(lock, stream);
 }

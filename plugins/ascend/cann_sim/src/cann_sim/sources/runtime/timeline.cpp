@@ -196,6 +196,19 @@ void push(Lock&, Stream& stream, Task task) {
     all.changed.notify_all();
 }
 
+std::deque<Task> drop_queue(Lock&, Stream& stream) {
+    std::deque<Task> dropped;
+    dropped.swap(stream.queue);
+    stream.granted = 0;
+    if (!dropped.empty() && !stream.failure) {
+        stream.failure = Failure{ACL_ERROR_RT_STREAM_ABORT, "the work of " + place(stream) + " was thrown away before it ran"};
+    }
+    for (const Task& task : dropped) {
+        if (task.finish && !task.last) task.finish(stream);  // an update of a graph does not take place
+    }
+    return dropped;
+}
+
 void execute(const Task& task, Stream& stream) {
     const Operation& operation = task.operation;
     current_operation = operation.name;

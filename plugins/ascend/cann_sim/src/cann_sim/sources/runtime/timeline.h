@@ -85,6 +85,10 @@ void push(Lock&, Stream&, Task);
 // failure. The other modes return at once.
 aclError finish_synchronously(Lock&, Stream&);
 
+// Takes everything that is queued off a stream, as failed: whoever waits for an event among it wakes. What the tasks own
+// may be tensors, whose end calls back into the runtime: the caller lets go of them outside the lock.
+std::deque<Task> drop_queue(Lock&, Stream&);
+
 // What keeps this stream from going on: its own failure, or its lost device's.
 std::optional<Failure> failure_of(const Stream&);
 
