@@ -198,7 +198,6 @@ _GONE: Mapping[str, str] = {
 }
 
 _NO_EFFECT_YET: Mapping[str, str] = {
-    "VLLM_CACHE_ROOT": "nothing is cached on disk",
     "VLLM_CONFIG_ROOT": "no settings of the user are read",
     "VLLM_HOST_IP": "all ranks are on one machine",
 }

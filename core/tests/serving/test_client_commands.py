@@ -68,6 +68,12 @@ def test_a_servers_refusal_is_told_in_its_words(
     assert "Traceback" not in captured.err
 
 
+@pytest.mark.parametrize("more", [[], ["--model-name", "tiny"]])
+def test_an_address_without_v1_is_told_so(server: Spawned, more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["complete", "--url", server.url, "-q", "x", *more]) == 1
+    assert f"Remedy: OpenAI's API is usually under /v1: --url {server.url}/v1" in capsys.readouterr().err
+
+
 def bench(server: Spawned, folder: Path, *words: str) -> dict[str, Any]:
     """The result of one measurement with 6 requests."""
     common = ["--base-url", server.url, "--num-prompts", "6", "--input-len", "12", "--output-len", "5", "--ignore-eos"]

@@ -13,6 +13,7 @@ __all__ = ["ApiClient", "raise_error_in"]
 
 _OK = 200
 _UNAUTHORIZED = 401
+_NOT_FOUND = 404
 _DONE = b"[DONE]"
 _FIELD = b"data:"
 _SHOWN_characters = 500
@@ -71,8 +72,16 @@ class ApiClient:
             raise ServerError(f"{self._http.url}{path} answered with something that is no JSON.") from error
 
     def _refusal(self, status: int, body: bytes, path: str) -> ServerError:
-        remedy = "give the server's key with --api-key" if status == _UNAUTHORIZED else None
-        return ServerError(f"{self._http.url}{path} answered {status}: {words_of(body)}", remedy=remedy)
+        url = self._http.url
+        return ServerError(f"{url}{path} answered {status}: {words_of(body)}", remedy=_remedy(status, url + path, url))
+
+
+def _remedy(status: int, asked: str, url: str) -> str | None:
+    if status == _UNAUTHORIZED:
+        return "give the server's key with --api-key"
+    if status == _NOT_FOUND and "/v1/" not in asked:
+        return f"OpenAI's API is usually under /v1: --url {url}/v1"
+    return None
 
 
 def words_of(body: bytes) -> str:
