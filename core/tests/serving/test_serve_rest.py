@@ -108,3 +108,18 @@ def test_the_lines_that_people_look_for(server: Spawned) -> None:
         assert words in server.log
     assert f"(APIServer pid={server.process.pid}) INFO " in server.log
     assert f"(EngineCore pid={server.core.pid}) INFO " in server.log
+
+
+def test_headers_without_end_are_not_kept(server: Spawned) -> None:
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        with suppress(ConnectionError):  # it may close before it has read all
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ")
+            for _ in range(1000):
+                connection.sendall(b"a" * 65536)
+            raise AssertionError("65 MB of headers were taken")
+    with server.client() as client:  # short heads, and bodies longer than a head may be, are taken as ever
+        body = {"prompt": "Hello", "max_tokens": 1, "user": "x" * 200_000}
+        assert [client.post("/v1/completions", json=body).status_code for _ in "ab"] == [200, 200]

@@ -134,7 +134,7 @@ async def _answer(text: bytes, app: FastAPI) -> tuple[bytes, bool]:
         custom_id = line.custom_id
         _check(line)
         status, body = await _asked(app, line.url, msgspec.json.encode(line.body))
-    except (msgspec.DecodeError, ApiError) as problem:
+    except (msgspec.DecodeError, RecursionError, ApiError) as problem:  # nested too deep: the line's own fault
         error = problem if isinstance(problem, ApiError) else _refusal(f"The line is no request of a batch: {problem}.")
         status, body = int(error.status), msgspec.json.encode(error_body(error))
     is_good = status == HTTPStatus.OK

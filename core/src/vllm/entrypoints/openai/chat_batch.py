@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from vllm.entrypoints.openai.chat import ChatJob, chat_job
 from vllm.entrypoints.openai.generation import UsageCount
+from vllm.entrypoints.openai.prompts import check_number
 from vllm.entrypoints.openai.protocol.answers import ChatAnswer, ChatChoice
 from vllm.entrypoints.openai.protocol.chat import ChatBatchRequest
 from vllm.entrypoints.openai.streaming import answer_unless_gone
@@ -44,6 +45,7 @@ def _check(body: ChatBatchRequest) -> None:
             )
     if not body.messages:
         raise InvalidRequestError("`messages` must hold at least one conversation.", parameter="messages")
+    check_number(len(body.messages), body.n or 1, parameter="messages")
 
 
 @dataclass(frozen=True, slots=True)

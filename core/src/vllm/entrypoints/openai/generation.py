@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vllm.entrypoints.openai.http_errors import ApiError, model_not_found
 from vllm.entrypoints.openai.protocol.answers import PromptTokensDetails, Usage
+from vllm.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Generation", "UsageCount", "check_model", "request_id_of", "usage_in_stream"]
 
+MAX_ID_characters = 256
 _serials = itertools.count()
 
 
@@ -37,8 +39,14 @@ def check_model(name: str | None, model: ModelConfig) -> None:
 
 
 def request_id_of(kind: str, request: Request, body: GenerationRequest) -> str:
-    """The id that the client sees: its own, or a new one."""
-    return f"{kind}-{request.headers.get('x-request-id') or body.request_id or uuid.uuid4().hex}"
+    """The id that the client sees: its own, or a new one. Raises InvalidRequestError for one that would spoil a log or every event."""
+    given = request.headers.get("x-request-id") or body.request_id or uuid.uuid4().hex
+    if len(given) > MAX_ID_characters or not given.isprintable():
+        raise InvalidRequestError(
+            f"A request id must be at most {MAX_ID_characters} characters that can be printed, got {given[:40]!r}.",
+            parameter="request_id",
+        )
+    return f"{kind}-{given}"
 
 
 def usage_in_stream(body: GenerationRequest, args: ServerArgs) -> tuple[bool, bool]:

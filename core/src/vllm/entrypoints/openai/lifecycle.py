@@ -17,6 +17,7 @@ import uvloop
 
 from vllm import envs
 from vllm.entrypoints.openai.api_server import ServerState, build_app, routes_in
+from vllm.entrypoints.openai.http_protocol import BoundedHeads
 from vllm.errors import VllmError
 from vllm.logger import init_logger, log_like_us
 
@@ -136,8 +137,9 @@ class _Life:
             try:
                 await asyncio.to_thread(self._state.engine.shutdown)
                 self._state.engine = await asyncio.to_thread(self._start_again)
-            except VllmError as error:
-                logger.error("The engine cannot be started again: %s", error)
+            except Exception as error:  # whatever it is, a server without an engine must not stay
+                is_known = isinstance(error, VllmError)
+                logger.error("The engine cannot be started again: %s", error, exc_info=None if is_known else error)
                 self._state.comes_back = False
                 return False
         self._state.comes_back = self._restarts_left > 0
@@ -149,7 +151,7 @@ def _uvicorn_config(app: FastAPI, args: ServerArgs) -> uvicorn.Config:
     log_like_us("uvicorn", args.uvicorn_log_level)
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedHeads,
         ws="none",
         log_config=None,
         access_log=not args.disable_uvicorn_access_log,

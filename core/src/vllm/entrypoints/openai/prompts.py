@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vllm.entrypoints.openai.protocol.common import GenerationRequest
     from vllm.entrypoints.openai.protocol.completions import CompletionRequest
 
-__all__ = ["INLINE_CHARACTERS", "completion_prompts", "encoded", "engine_prompt", "truncated"]
+__all__ = ["INLINE_CHARACTERS", "check_number", "completion_prompts", "encoded", "engine_prompt", "truncated"]
 
 INLINE_CHARACTERS = 4096
 """Longer texts are tokenised, and their templates rendered, beside the event loop."""
@@ -23,11 +23,23 @@ INLINE_CHARACTERS = 4096
 async def completion_prompts(request: CompletionRequest, engine: AsyncLLM) -> list[dict[str, Any]]:
     """Every prompt of the request, as the engine takes it. Raises InvalidRequestError."""
     given = _as_list(request)
+    check_number(len(given), request.n or 1, parameter="prompt")
+    prompts = []
+    for each in given:
+        prompts.append(await _prompt(each, request, engine))
+        await asyncio.sleep(0)  # a thousand short texts must not hold up other requests' streams
+    return prompts
+
+
+def check_number(prompts: int, n: int, *, parameter: str) -> None:
+    """Raise InvalidRequestError where one request asks for more than this server does at once. `parameter` holds the prompts."""
     limit = envs.VLLM_MAX_COMPLETION_PROMPTS
-    if len(given) > limit:
-        raise _wrong(f"There are {len(given)} prompts, but at most {limit} may be given (VLLM_MAX_COMPLETION_PROMPTS).")
-    _check_outputs(len(given), request.n or 1)
-    return [await _prompt(each, request, engine) for each in given]
+    if prompts > limit:
+        raise InvalidRequestError(
+            f"There are {prompts} prompts, but at most {limit} may be given (VLLM_MAX_COMPLETION_PROMPTS).",
+            parameter=parameter,
+        )
+    _check_outputs(prompts, n)
 
 
 def _check_outputs(prompts: int, n: int) -> None:

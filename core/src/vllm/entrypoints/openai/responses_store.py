@@ -55,10 +55,10 @@ class ResponseStore:
     def put(self, stored: StoredResponse) -> None:
         """Keep it, or its new state. What has become too much is forgotten, which may be itself.
 
-        Raises QueueFullError where those being worked on are too many already.
+        Raises QueueFullError for one to be worked on where those that are already are too many.
         """
         self._forget(stored.response["id"])
-        if sum(not each.has_ended for each in self._stored.values()) >= self._max_responses:
+        if not stored.has_ended and sum(not each.has_ended for each in self._stored.values()) >= self._max_responses:
             raise QueueFullError(f"{self._max_responses} responses are being worked on in the background.")
         stored.size_bytes = len(_encode(stored.conversation)) + len(_encode(stored.response))
         self._stored[stored.response["id"]] = stored

@@ -12,13 +12,14 @@ from vllm.entrypoints.openai.http_errors import ApiError
 
 __all__ = ["refuse_lone_surrogates"]
 
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SUSPECT = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]|\x00")
+"""An escape; the bytes that UTF-8 would have, which Python's JSON lets pass; a zero, which UTF-16 and UTF-32 are full of."""
 
 
 async def refuse_lone_surrogates(request: Request) -> None:
     """A dependency of routes that take JSON. Raises the 400; costs one search in the body."""
     body = await request.body()
-    if _SURROGATE.search(body) is None:
+    if _SUSPECT.search(body) is None:
         return
     try:
         json.dumps(json.loads(body), ensure_ascii=False).encode()
