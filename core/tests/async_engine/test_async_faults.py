@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+import zmq
 
 from vllm import SamplingParams
 from vllm.config.engine_args import EngineArgs
 from vllm.engine.async_llm import AsyncLLM
 from vllm.engine.core import EngineCore
-from vllm.engine.core_client.in_process import ProcessClient
+from vllm.engine.core_client.in_process import ProcessClient, _Ears
+from vllm.engine.core_client.messages import FromCore, Returned
+from vllm.engine.core_client.wire import encode
 from vllm.engine.input_processor import InputProcessor
 from vllm.errors import ConfigError, EngineDeadError, EngineShutdownError, InvalidRequestError
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+if TYPE_CHECKING:
+    from vllm.executor.child_process import ChildProcess
 
 Story = Coroutine[Any, Any, Any]
 ARGS: dict[str, Any] = {"max_num_seqs": 4, "num_gpu_blocks_override": 600}
@@ -162,6 +169,41 @@ def test_a_mistake_in_the_front_ends_its_readers_and_an_answer_after_the_end_is_
         assert not errors
 
     asyncio.run(story())
+
+
+class _SilentChild:
+    """A process that neither ends nor speaks."""
+
+    def __init__(self) -> None:
+        self.connection, self.far_end = multiprocessing.Pipe()
+
+
+def test_a_core_that_is_faster_than_its_front_leaves_the_loop_to_others() -> None:
+    """Whenever a message is taken, the next one is there already."""
+    taken = 0
+
+    async def story() -> int:
+        child = _SilentChild()
+        with zmq.Context() as context, context.socket(zmq.PAIR) as here, context.socket(zmq.PAIR) as core:
+            here.bind("inproc://core")
+            core.connect("inproc://core")
+
+            def receive(_message: FromCore) -> None:
+                nonlocal taken
+                taken += 1
+                if taken < 1000:
+                    core.send(encode(Returned(taken, b"", failed=False)))
+
+            ears = _Ears(here, cast("ChildProcess", child), receive)
+            core.send(encode(Returned(0, b"", failed=False)))
+            ears.look_again()
+            await until(lambda: taken > 0)
+            at_first_turn = taken
+            await until(lambda: taken == 1000)
+            ears.close()
+            return at_first_turn
+
+    assert asyncio.run(story()) < 100
 
 
 def test_an_engine_can_be_shut_down_from_another_thread_while_it_streams() -> None:

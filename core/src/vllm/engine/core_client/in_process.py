@@ -38,6 +38,8 @@ logger = init_logger(__name__)
 STOP_s = 10.0
 """For a core that was told to stop: its workers get three seconds of it to leave their groups."""
 LOOK_AROUND_ms = 100
+AT_ONCE_messages = 16
+"""Then the loop's other callbacks have their turn: streams are written, requests taken."""
 
 
 class ProcessClient(CoreClient):
@@ -152,11 +154,20 @@ class _Ears:
             on_loop(self._loop, self._stop_listening)
 
     def _take(self) -> None:
-        """All messages that have come. Those that came while the loop was busy are taken in one go."""
-        while not self._told_death and self._has_message():
-            message = decode_from_core(self._socket.recv(zmq.NOBLOCK))
-            self._told_death = isinstance(message, Died)
-            self._receiver(message)
+        """What came while the loop was busy, in one go; but a core that is faster than this side must not have the loop for itself."""
+        for _ in range(AT_ONCE_messages):
+            if not self._take_one():
+                return
+        self.look_again()
+
+    def _take_one(self) -> bool:
+        """Whether there was one to take."""
+        if self._told_death or not self._has_message():
+            return False
+        message = decode_from_core(self._socket.recv(zmq.NOBLOCK))
+        self._told_death = isinstance(message, Died)
+        self._receiver(message)
+        return True
 
     def _has_message(self) -> bool:
         return not self._socket.closed and bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
@@ -168,7 +179,8 @@ class _Ears:
     async def _tell_death(self) -> None:
         """What the process still said counts first: it may say why."""
         death = await self._loop.run_in_executor(None, self._child.death, "while it was needed")
-        self._take()
+        while self._take_one():
+            pass
         if not self._told_death:
             self._told_death = True
             self._receiver(Died(pickle.dumps(pack_error(death))))
