@@ -43,6 +43,15 @@ def test_a_queued_operator() -> None:
     assert "ASCEND_LAUNCH_BLOCKING" in (fault.remedy or "")
 
 
+def test_a_queued_operator_on_a_lost_device() -> None:
+    """The host was ahead: an operator behind the one that lost the device is told of first, without a code."""
+    fault = fault_of(RuntimeError(QUEUED), SYNCHRONISED)
+    assert fault is not None
+    assert fault.what == "npu:0 (Ascend910B3) failed in aclnnInplaceCopy"
+    assert fault.cause == "CANN's error 507010: the device's heartbeat is lost"
+    assert "npu-smi" in (fault.remedy or "")
+
+
 def test_an_operator_with_cann_s_code() -> None:
     fault = fault_of(RuntimeError(AT_ONCE))
     assert fault is not None

@@ -59,11 +59,17 @@ def fault_of(error: Exception, device: str, ask_again: Callable[[], str]) -> Dev
     text = str(error)
     if not isinstance(error, RuntimeError) or not _OF_THE_DEVICE.search(text):
         return None
-    operator = _operator(text) or _operator(ask_again())
-    code = found[1] if (found := _CODE.search(text)) else None
+    operator, code = _operator(text), _code(text)
+    if operator is None or code is None:  # a queued operator is named without its code
+        last_words = ask_again()
+        operator, code = operator or _operator(last_words), code or _code(last_words)
     meaning, remedy = _MEANINGS.get(code or "", (text.strip().splitlines()[0], _USE_BLOCKING))
     cause = f"CANN's error {code}: {meaning}" if code else meaning
     return DeviceFault(what=f"{device} failed" + (f" in {operator}" if operator else ""), cause=cause, remedy=remedy)
+
+
+def _code(text: str) -> str | None:
+    return found[1] if (found := _CODE.search(text)) else None
 
 
 def _operator(text: str) -> str | None:
