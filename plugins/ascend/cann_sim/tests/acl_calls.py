@@ -29,7 +29,7 @@ TO_DEVICE, TO_HOST, ON_DEVICE = 1, 2, 3
 EXTERNAL = 0x20
 OUT_OF_MEMORY, INVALID = 207001, 107000
 GLOBAL, THREAD_LOCAL, RELAXED = 0, 1, 2
-_LIMIT_S = 120
+_LIMIT_S = 500
 
 _POINTER, _SIZE, _INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int32
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {

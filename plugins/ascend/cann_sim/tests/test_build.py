@@ -80,7 +80,7 @@ def test_two_processes_build_once(compiler: StandIn) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(timeout=100)
+        process.join(timeout=300)
     assert [process.exitcode for process in processes] == [0, 0]
     assert compiler.notes() == (len(SOURCES), len(LIBRARIES))
 

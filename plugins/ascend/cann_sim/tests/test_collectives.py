@@ -22,7 +22,7 @@ if find_spec("torch_npu") is None:
     pytest.skip("torch_npu is not installed", allow_module_level=True)
 
 HEALTHY = ("reductions", "rounding", "movements", "uneven", "messages", "groups", "captured")
-_LIMIT_S = 120
+_LIMIT_S = 500
 
 
 def start(

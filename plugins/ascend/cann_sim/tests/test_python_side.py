@@ -169,7 +169,7 @@ def test_a_difference_of_counters_leaves_out_what_did_not_happen() -> None:
 def in_a_process(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("CANN_SIM_", "ASCEND_", "LD_"))}
     return subprocess.run(
-        [sys.executable, "-c", code], env=kept | environ, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code], env=kept | environ, capture_output=True, text=True, check=False, timeout=300
     )
 
 
