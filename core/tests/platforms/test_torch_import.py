@@ -41,8 +41,12 @@ def test_torch_alone_fails(broken_vendor: PluginSite) -> None:
 
 @pytest.mark.parametrize(
     "before",
-    ["from vllm.platforms import prepare_torch_import; prepare_torch_import()", "from vllm import SamplingParams"],
-    ids=["asked for", "by any name of vllm"],
+    [
+        "from vllm.platforms import prepare_torch_import; prepare_torch_import()",
+        "from vllm import SamplingParams",
+        "from vllm.entrypoints.cli.main import main; main(['plugin', 'test', 'nobody'])",
+    ],
+    ids=["asked for", "by any name of vllm", "by the conformance kit"],
 )
 def test_torch_after_ours_works(broken_vendor: PluginSite, before: str) -> None:
     result = import_torch(broken_vendor, before)

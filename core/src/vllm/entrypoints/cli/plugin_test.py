@@ -43,6 +43,9 @@ def run(args: argparse.Namespace) -> int:
         UsageError: no report can be written there.
     """
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # the table is the log; before any logger is made
+    from vllm.platforms.torch_import import prepare_torch_import
+
+    prepare_torch_import()  # the kit imports torch before the platform is resolved
     from vllm.testing.report import Verdict, write_report
     from vllm.testing.runner import run_laws
     from vllm.testing.target import find_platform
