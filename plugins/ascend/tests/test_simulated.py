@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -89,7 +90,7 @@ def test_a_failure_names_device_operator_and_step_and_ends_the_engine(
     assert runs["failing"]["error"] == "DeviceError"
     first_line = runs["failing"]["text"].splitlines()[0]
     assert first_line.startswith("npu:0 (Ascend910B3) failed in " + operator)
-    assert " of step 1" in first_line, first_line
+    assert re.search(r"\bstep 1\d\b", first_line), first_line  # its forward pass or its sampling: where the host was
     assert remedy in runs["failing"]["text"]
     assert runs["after"]["error"] == "EngineDeadError"
     assert operator in runs["after"]["text"]
