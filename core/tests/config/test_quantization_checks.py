@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.tests.models.quantised_checkpoints import W8A8, with_changes
+from core.tests.quantised_configs import W8A8, with_changes
 from core.tests.settable_platform import SettablePlatform
 from vllm.config import VllmConfig
 from vllm.config.engine_args import EngineArgs

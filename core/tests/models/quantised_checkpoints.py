@@ -16,34 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from core.tests.models.checkpoints import Family, edit_config
-
-W8A8 = {
-    "quant_method": "compressed-tensors",
-    "format": "int-quantized",
-    "quantization_status": "compressed",
-    "kv_cache_scheme": None,
-    "global_compression_ratio": 1.5,
-    "ignore": ["lm_head"],
-    "config_groups": {
-        "group_0": {
-            "targets": ["Linear"],
-            "weights": {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel", "dynamic": False,
-                        "group_size": None, "observer": "minmax", "observer_kwargs": {}},
-            "input_activations": {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "token", "dynamic": True},
-            "output_activations": None,
-        }
-    },
-}  # fmt: skip
-"""As the usual quantisers write it."""
-
-
-def with_changes(changes: Mapping[str, Any], base: Mapping[str, Any] = W8A8) -> dict[str, Any]:
-    """`changes` over the settings, mapping by mapping."""
-    merged = dict(base)
-    for key, value in changes.items():
-        old = merged.get(key)
-        merged[key] = with_changes(value, old) if isinstance(value, Mapping) and isinstance(old, Mapping) else value
-    return merged
+from core.tests.quantised_configs import W8A8
 
 
 def write_quantised(

@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save_file
 from core.tests.models.checkpoints import FAMILIES, LONGEST, edit_config, expected_log_probs, random_texts
 from core.tests.models.quantised_checkpoints import (
     quantised,
-    with_changes,
     with_quantised_activations,
     write_quantised,
 )
 from core.tests.models.running import PagedRun, load
 from core.tests.models.thread_ranks import on_ranks
+from core.tests.quantised_configs import with_changes
 from vllm.errors import ConfigError, ModelLoadError
 from vllm.model_executor.models.interface import CausalLM
 
