@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx2
 import openai
+import pytest
 from fastapi import FastAPI
 
 from vllm.config.engine_args import EngineArgs
@@ -107,15 +107,9 @@ def _scope(path: str) -> dict[str, Any]:
 @contextmanager
 def served(**engine_args: Any) -> Iterator[Served]:
     """A server whose engine core runs in a thread."""
-    before = os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING")
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    engine = AsyncLLM.from_engine_args(EngineArgs(**(ENGINE | engine_args)))
-    try:
-        with asyncio.Runner() as runner:
-            yield Served(engine, ServerArgs(), runner)
-            engine.shutdown()
-    finally:
-        if before is None:
-            del os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"]
-        else:
-            os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = before
+    with pytest.MonkeyPatch.context() as environment:  # the tests without this server run while it lives
+        environment.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        engine = AsyncLLM.from_engine_args(EngineArgs(**(ENGINE | engine_args)))
+    with asyncio.Runner() as runner:
+        yield Served(engine, ServerArgs(), runner)
+        engine.shutdown()

@@ -20,6 +20,8 @@ __all__ = ["FLAGS", "Spawned", "spawned", "starting"]
 
 FLAGS = ("--max-num-seqs", "16", "--num-gpu-blocks-override", "600", "--dtype", "float32")
 START_s = 120.0
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "1", "VLLM_LOGGING_LEVEL": "INFO"}
+"""Whatever other tests of this process have left."""
 _READY = "Application startup complete."
 _URL = re.compile(r"Starting vLLM server on (\S+)")
 
@@ -33,7 +35,7 @@ class Spawned:
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "1", **environment},
+            env=os.environ | _ENVIRONMENT | environment,
         )
         self.lines: list[str] = []
         self._news: queue.SimpleQueue[str | None] = queue.SimpleQueue()
