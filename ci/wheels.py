@@ -21,7 +21,7 @@ __all__ = ["Outcome", "build", "check", "expect", "readme_example"]
 
 PROMPT, CONTINUATION = "Count: 17 18 19", "20 21 22"
 _FALLBACK = package("cpu_ref")
-_REASONS = ("torch_npu is not installed", "torch_sendnn is not installed")
+_REASONS = ("torch_npu is not installed", "torch_sendnn, the card's compiler, is not installed")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
