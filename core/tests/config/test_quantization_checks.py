@@ -15,6 +15,8 @@ from vllm.config.resolve import create_engine_config
 from vllm.errors import ConfigError
 from vllm.platforms.capabilities import Capability, Feature
 
+pytest.importorskip("torch", reason="a quantisation's configuration lives beside its layers")
+
 WriteModel = Callable[..., str]
 
 
