@@ -53,7 +53,7 @@ def layers(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """mypy: everything, strict on the contracts."""
     sources = [f"{entry.folder}/src" for entry in PACKAGES]
-    run(session, recipes.torch().script("mypy"), *sources, "ci")
+    run(session, recipes.torch().script("mypy"), "-n", "2", *sources, "ci")
 
 
 @nox.session
@@ -71,7 +71,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def ci(session: nox.Session) -> None:
     """The tests of CI's own modules, versions built in scratch clones included."""
-    run(session, recipes.tools().python, "-m", "pytest", "ci/tests", *session.posargs)
+    run(session, recipes.tools().python, "-m", "pytest", "ci/tests", *(session.posargs or TWO_AT_A_TIME))
 
 
 @nox.session(name="notorch")

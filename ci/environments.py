@@ -62,8 +62,8 @@ class Environment:
         return self.path / "bin" / name
 
     def install(self, *arguments: str | Path) -> None:
-        """pip install through the constraints that name what is tested."""
-        run(self.python, "-m", "pip", "install", "--quiet", "-c", CONSTRAINTS, *arguments)
+        """pip install through the constraints that name what is tested; what is never imported is not compiled."""
+        run(self.python, "-m", "pip", "install", "--quiet", "--no-compile", "-c", CONSTRAINTS, *arguments)
 
 
 def clean_environ() -> dict[str, str]:

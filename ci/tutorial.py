@@ -86,6 +86,6 @@ def check(tools: Environment, work: Path) -> None:
     links = (
         f"{os.environ.get('PIP_FIND_LINKS', '')} {work / 'dist'}".strip()
     )  # beside where this machine keeps its torch
-    pip = {"PIP_FIND_LINKS": links, "PIP_CONSTRAINT": str(CONSTRAINTS), "PIP_QUIET": "1"}
+    pip = {"PIP_FIND_LINKS": links, "PIP_CONSTRAINT": str(CONSTRAINTS), "PIP_QUIET": "1", "PIP_NO_COMPILE": "1"}
     env = clean_environ() | pip | {"OMP_NUM_THREADS": "1"}
     run_steps(steps(PAGE.read_text(encoding="utf-8")), folder, env)
