@@ -44,7 +44,7 @@ _BUILDING = ("build", "setuptools", "setuptools-scm", "towncrier")
 
 def tools() -> Environment:
     """Linters, builders and pytest; nothing of ours is installed."""
-    requirements = ("ruff", *_READING, *_BUILDING, *_TESTING)
+    requirements = ("ruff", "pytest-xdist", *_READING, *_BUILDING, *_TESTING)
     return ensure(ROOT / ".nox" / "tools", Recipe(python=MAIN_PYTHON, requirements=requirements))
 
 
