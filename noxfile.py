@@ -154,3 +154,9 @@ def tutorial_as_written(session: nox.Session) -> None:
 def wheels_alone(session: nox.Session) -> None:
     """Builds every package, installs the wheels alone into a clean environment and runs the main job there."""
     wheels.check(recipes.tools(), Path(".nox/wheels").resolve())
+
+
+@nox.session(name="release", default=False)
+def release_of_one_package(session: nox.Session) -> None:
+    """One package's release, a dry run: `-- PACKAGE [VERSION|major|minor|patch]`; `-- --help` tells the rest."""
+    run(session, recipes.release().python, "-m", "ci.release", *session.posargs)

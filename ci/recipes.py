@@ -9,12 +9,15 @@ from ci.environments import Environment, Recipe, create, ensure, run
 from ci.packages import CANN_SIM, CORE, PACKAGES, ROOT, package
 
 __all__ = [
+    "LIGHT",
     "MAIN_PYTHON",
     "ONE_THREAD",
+    "TESTING",
     "clients",
     "docs",
     "npu",
     "other_pair",
+    "release",
     "source_path",
     "tools",
     "torch",
@@ -24,10 +27,10 @@ __all__ = [
 MAIN_PYTHON = "3.11"
 ONE_THREAD = MappingProxyType({"OMP_NUM_THREADS": "1"})
 
-_TESTING = ("pytest", "pytest-timeout", "hypothesis", "xxhash")
+TESTING = ("pytest", "pytest-timeout", "hypothesis", "xxhash")
 _CLIENTS = ("httpx", "httpx2", "openai", "anthropic", "schemathesis")
 """What tests ask a server with."""
-_LIGHT = (
+LIGHT = (
     "numpy",
     "msgspec",
     "jinja2",
@@ -40,17 +43,24 @@ _LIGHT = (
 )
 _READING = ("import-linter", "griffelib")
 _BUILDING = ("build", "setuptools", "setuptools-scm", "towncrier")
+_RELEASING = ("twine", "check-wheel-contents", "cyclonedx-bom", "auditwheel")
 
 
 def tools() -> Environment:
     """Linters, builders and pytest; nothing of ours is installed."""
-    requirements = ("ruff", "pytest-xdist", *_READING, *_BUILDING, *_TESTING)
+    requirements = ("ruff", "pytest-xdist", *_READING, *_BUILDING, *TESTING)
     return ensure(ROOT / ".nox" / "tools", Recipe(python=MAIN_PYTHON, requirements=requirements))
+
+
+def release() -> Environment:
+    """What makes a release and looks at it; nothing of ours is installed."""
+    requirements = (*_BUILDING, *_RELEASING, *TESTING)
+    return ensure(ROOT / ".nox" / "releasing", Recipe(python=MAIN_PYTHON, requirements=requirements))
 
 
 def torch() -> Environment:
     """Everything: core and all plugins editable, with torch, pytest and mypy."""
-    requirements = ("torch", "mypy", "types-PyYAML", "pytest-xdist", "nox", *_READING, *_BUILDING, *_TESTING, *_CLIENTS)
+    requirements = ("torch", "mypy", "types-PyYAML", "pytest-xdist", "nox", *_READING, *_BUILDING, *TESTING, *_CLIENTS)
     return ensure(ROOT / ".nox" / "torch", Recipe(python=MAIN_PYTHON, requirements=requirements, packages=PACKAGES))
 
 
@@ -63,7 +73,7 @@ def npu() -> Environment:
     """Core, cpu_ref, ascend and the simulated CANN, editable, with torch_npu: what Ascend's tests run in."""
     packages = (CORE, package("cpu_ref"), package("ascend"), CANN_SIM)
     recipe = Recipe(
-        python=MAIN_PYTHON, requirements=("torch", "pytest-xdist", *_TESTING), packages=packages, alone=("torch-npu",)
+        python=MAIN_PYTHON, requirements=("torch", "pytest-xdist", *TESTING), packages=packages, alone=("torch-npu",)
     )
     return ensure(ROOT / ".nox" / "npu", recipe)
 
@@ -72,14 +82,14 @@ def other_pair(release: str) -> Environment:
     """The simulated CANN with another torch and torch_npu than CI's constraints name."""
     environment = create(ROOT / ".nox" / f"pair-{release}", MAIN_PYTHON)
     pip = (environment.python, "-m", "pip", "install", "--quiet")
-    run(*pip, f"torch=={release}", "numpy", "pyyaml", "packaging", *_TESTING, f"--editable=./{CANN_SIM.folder}")
+    run(*pip, f"torch=={release}", "numpy", "pyyaml", "packaging", *TESTING, f"--editable=./{CANN_SIM.folder}")
     run(*pip, "--no-deps", f"torch-npu=={release}")
     return environment
 
 
 def without_torch(python: str) -> Environment:
     """Core and cpu_ref bare, with those of their dependencies that are light; raises `InterpreterMissing`."""
-    recipe = Recipe(python=python, requirements=(*_LIGHT, *_TESTING), packages=(CORE, package("cpu_ref")), bare=True)
+    recipe = Recipe(python=python, requirements=(*LIGHT, *TESTING), packages=(CORE, package("cpu_ref")), bare=True)
     return ensure(ROOT / ".nox" / f"notorch-{python}", recipe)
 
 

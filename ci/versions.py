@@ -1,4 +1,4 @@
-"""The version rules: where a package's next version is committed, and what a release refuses.
+"""The version rules: where a package's next version is committed, and which releases there are.
 
 Each `pyproject.toml` commits the next version as `[tool.setuptools_scm] fallback_version = "X.Y.Z.dev0"`. Builds follow
 from it: exactly on the package's tag the version is the tag's, everywhere else `X.Y.Z.dev0+g<sha>`, however shallow or
@@ -15,7 +15,7 @@ from packaging.version import Version
 
 from ci.packages import ROOT, Package
 
-__all__ = ["git", "next_version", "release_blockers", "released_versions", "stale_next_version"]
+__all__ = ["git", "next_version", "released_versions", "stale_next_version"]
 
 
 def git(tree: Path, *arguments: str) -> str:
@@ -30,29 +30,22 @@ def next_version(entry: Package, tree: Path = ROOT) -> Version:
     return Version(project["tool"]["setuptools_scm"]["fallback_version"])
 
 
-def released_versions(entry: Package, tree: Path = ROOT) -> list[Version]:
-    """Versions that have a tag of this package in `tree`, oldest first."""
-    tags = git(tree, "tag", "--list", f"{entry.tag_prefix}*").split()
+def released_versions(entry: Package, tree: Path = ROOT, *, merged: bool = False) -> list[Version]:
+    """Versions that have a tag of this package in `tree`, oldest first; `merged`: only those that HEAD comes from."""
+    reachable = ("--merged", "HEAD") if merged else ()
+    tags = git(tree, "tag", "--list", *reachable, f"{entry.tag_prefix}*").split()
     return sorted(Version(tag.removeprefix(entry.tag_prefix)) for tag in tags)
 
 
 def stale_next_version(entry: Package, tree: Path = ROOT) -> str | None:
-    """A sentence when the next version is not above every release: development builds would sort below it."""
-    coming, released = next_version(entry, tree), released_versions(entry, tree)
+    """A sentence when the next version is not above the last release: development builds would sort below it.
+
+    A commit that carries the release's own tag is that release; the next version is raised after it.
+    """
+    coming, released = next_version(entry, tree), released_versions(entry, tree, merged=True)
     if not released or coming > released[-1]:
         return None
+    here = git(tree, "tag", "--list", "--points-at", "HEAD").split()
+    if f"{entry.tag_prefix}{released[-1]}" in here and coming.base_version == released[-1].base_version:
+        return None
     return f"{entry.distribution} {released[-1]} is released, but the committed next version is {coming}: raise it"
-
-
-def release_blockers(entry: Package, tree: Path = ROOT) -> list[str]:
-    """Why a release of this package cannot be cut from `tree`; empty when it can."""
-    blockers = []
-    if git(tree, "rev-parse", "--is-shallow-repository") == "true":
-        blockers.append("the clone is shallow: run `git fetch --unshallow --tags`")
-    if git(tree, "status", "--porcelain"):
-        blockers.append("the tree has uncommitted changes: commit them")
-    tags = git(tree, "tag", "--list", "--points-at", "HEAD", f"{entry.tag_prefix}*").split()
-    if len(tags) != 1:
-        wanted = f"{entry.tag_prefix}{next_version(entry, tree).base_version}"
-        blockers.append(f"{len(tags)} tags {entry.tag_prefix}* stand on this commit instead of one: tag it {wanted}")
-    return blockers

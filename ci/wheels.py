@@ -17,7 +17,7 @@ from ci.environments import Environment, clean_environ, create, run
 from ci.packages import CANN_SIM, CORE, PACKAGES, ROOT, Package, package
 from ci.recipes import MAIN_PYTHON
 
-__all__ = ["Outcome", "build", "check", "expect", "readme_example"]
+__all__ = ["CONTINUATION", "PROMPT", "Outcome", "build", "check", "expect", "readme_example"]
 
 PROMPT, CONTINUATION = "Count: 17 18 19", "20 21 22"
 _FALLBACK = package("cpu_ref")

@@ -1,0 +1,80 @@
+"""Owns clean environments for wheels: only what their metadata asks for is there, and the wheels themselves.
+
+torch is large, so what wheels ask for is installed once per set of names; an environment for wheels is a layer above it,
+empty but for them. A dependency that metadata forgets is missing there, as it would be for a user.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from ci.environments import Environment, Recipe, clean_environ, ensure, run
+from ci.packages import PACKAGES, ROOT
+from ci.recipes import MAIN_PYTHON
+from ci.release.metadata import read_metadata
+from ci.wheels import Outcome
+
+__all__ = ["BASES", "attempt", "clean_environment", "third_party"]
+
+BASES = ROOT / ".nox" / "bases"
+_OURS = frozenset(entry.distribution for entry in PACKAGES)
+_LIMIT_S = 3600
+
+
+def third_party(wheels: Iterable[Path]) -> tuple[str, ...]:
+    """Names of the distributions of others that the wheels ask for on this machine, without extras."""
+    texts = [text for wheel in wheels for text in read_metadata(wheel).get_all("Requires-Dist", [])]
+    wanted = [Requirement(text) for text in texts]
+    counting = [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
+    return tuple(sorted({each.name for each in counting} - _OURS))
+
+
+def _base(names: Sequence[str], alone: Sequence[str]) -> Environment:
+    key = hashlib.sha256("\0".join([*names, "", *alone]).encode()).hexdigest()[:10]
+    return ensure(BASES / key, Recipe(python=MAIN_PYTHON, requirements=tuple(names), alone=tuple(alone)))
+
+
+def clean_environment(
+    path: Path, wheels: Sequence[Path], *, more: Sequence[str] = (), alone: Sequence[str] = ()
+) -> Environment:
+    """A new environment at `path` with these wheels, what they ask for, and nothing else.
+
+    `more` is what the wheels need but cannot name; `alone` likewise, without dependencies (torch-npu). Raises
+    `CalledProcessError` where pip finds that the wheels ask for what is not there or not in their range.
+    """
+    base = _base(sorted({*third_party(wheels), *more}), alone)
+    shutil.rmtree(path, ignore_errors=True)
+    run(base.python, "-m", "venv", "--without-pip", path)
+    (own,) = (path / "lib").glob("python*/site-packages")
+    (below,) = (base.path / "lib").glob("python*/site-packages")
+    (own / "below.pth").write_text(f"{below}\n")
+    environment = Environment(path=path)
+    environment.install("--no-index", *wheels)
+    return environment
+
+
+def attempt(environment: Environment, home: Path, command: Sequence[str | Path], **variables: str) -> Outcome:
+    """Run a command of the environment in the folder `home`; its own scripts come first on the path."""
+    home.mkdir(parents=True, exist_ok=True)
+    environ = clean_environ() | {"OMP_NUM_THREADS": "1"} | variables
+    environ["PATH"] = f"{environment.path / 'bin'}:{environ['PATH']}"
+    words = list(map(str, command))
+    print("$", *words, flush=True)
+    done = subprocess.run(
+        words,
+        cwd=home,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_LIMIT_S,
+        check=False,
+    )
+    print(done.stdout, flush=True)
+    return Outcome(command=tuple(words), code=done.returncode, text=done.stdout)

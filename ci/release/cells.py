@@ -1,0 +1,68 @@
+"""Owns whether the matrix is green for a release: a report of this very commit, in which no cell of the package fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ci.matrix.results import Result, Status, read_results
+from ci.packages import CORE, Package
+from ci.release.refusal import Refused
+from ci.versions import git
+
+__all__ = ["REPORT", "check_cells", "concerning"]
+
+REPORT = "matrix.json"
+
+
+def check_cells(entry: Package, tree: Path, report: Path | None, *, skip: bool) -> str:
+    """One sentence about the cells of this commit that the package stands in.
+
+    Raises:
+        Refused: the report is of another commit or of a changed tree, says nothing about the package, or a cell is not green.
+    """
+    if skip:
+        return "NOT ASKED (--skip-cells): whether the matrix is green for this commit is unknown. No release can be made so"
+    if report is None:
+        raise Refused(
+            "nobody says whether the matrix is green for this commit",
+            remedy="run `nox -s matrix -- --report DIR` and hand in `--matrix-report DIR`",
+        )
+    _check_commit(report / REPORT, tree)
+    results = concerning(entry, read_results(report / REPORT))
+    wrong = [f"{each.cell}: {each.status.value} {each.why}".strip() for each in results if each.status in _RED]
+    if wrong:
+        raise Refused(
+            "cells of the matrix are not green:\n    " + "\n    ".join(wrong), remedy="mend them, or what they test"
+        )
+    passed = [each for each in results if each.status is Status.PASSED]
+    if not passed:
+        raise Refused(
+            f"no cell of {entry.name} passed in {report}: that is no proof", remedy="run the matrix where they can run"
+        )
+    unknown = [each.cell for each in results if each.status is Status.NOT_RUNNABLE]
+    return f"{len(passed)} green; not runnable where the report was made: {', '.join(unknown) or 'none'}"
+
+
+_RED = frozenset({Status.FAILED, Status.UNBUILT})
+
+
+def _check_commit(file: Path, tree: Path) -> None:
+    if not file.is_file():
+        raise Refused(f"there is no {file}", remedy="run `nox -s matrix -- --report DIR`")
+    about = json.loads(file.read_text(encoding="utf-8"))
+    head = git(tree, "rev-parse", "HEAD")
+    if about.get("commit") != head or about.get("changed"):
+        state = " with uncommitted changes" if about.get("changed") else ""
+        raise Refused(
+            f"{file} is of commit {about.get('commit')}{state}, not of {head}",
+            remedy="run the matrix on this commit, clean",
+        )
+
+
+def concerning(entry: Package, results: Sequence[Result]) -> list[Result]:
+    """The cells in which the tree's state of the package takes part: core's are all those on the core of the tree."""
+    if entry == CORE:
+        return [each for each in results if each.core == "tree"]
+    return [each for each in results if each.package == entry.name and each.release == "tree"]

@@ -1,0 +1,95 @@
+"""Owns with whom a release is tested: a plugin with the oldest and the newest core that it claims, the core with the plugins
+that claim it. Released cores and plugins count; the tree's where nothing is released yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from ci.environments import Environment
+from ci.matrix.sources import TREE, Source, Store, releases
+from ci.packages import CORE, PLUGINS, Package
+from ci.release.compatibility import claimed_range
+from ci.release.metadata import core_range, read_metadata
+from ci.release.refusal import Refused
+
+__all__ = ["Partner", "cores_for", "ends", "plugins_for"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Partner:
+    """The other wheel of a pair."""
+
+    entry: Package
+    source: Source
+    wheel: Path
+
+    @property
+    def name(self) -> str:
+        """As the ledger writes it: `core 0.1.0`; of the tree `core 0.1.0.dev0+g1234567`."""
+        return f"{self.entry.name} {read_metadata(self.wheel)['Version']}"
+
+
+def fits(wanted: str, core: Version) -> bool:
+    return SpecifierSet(wanted).contains(core, prereleases=True)
+
+
+def ends(versions: Sequence[str]) -> list[str]:
+    """The first and the last, or the only one."""
+    return list(dict.fromkeys([*versions[:1], *versions[-1:]]))
+
+
+def cores_for(wheel: Path, store: Store, tools: Environment, *, for_real: bool) -> list[Partner]:
+    """The oldest and the newest released core in the wheel's range; before core's first release that of the tree.
+
+    Raises:
+        Refused: none is, so that nobody could install the wheel.
+    """
+    wanted = core_range(wheel)
+    released = {each.label: each for each in releases(CORE, store.repository)}
+    chosen = [released[label] for label in ends([label for label in released if fits(wanted, Version(label))])]
+    if not chosen and not for_real:
+        chosen = [TREE]
+    partners = [Partner(entry=CORE, source=each, wheel=store.wheel(CORE, each, tools)) for each in chosen]
+    if not partners or not all(fits(wanted, _version(each)) for each in partners):
+        known = ", ".join(released) or "none"
+        raise Refused(
+            f"no released {CORE.distribution} is in the range {wanted} of {wheel.name} (released: {known})",
+            remedy="release the core first, or change the range in the plugin's `dependencies`",
+        )
+    return partners
+
+
+def plugins_for(version: Version, store: Store, tools: Environment) -> list[Partner]:
+    """Every plugin that claims this core: its newest release that does, and the tree's.
+
+    Raises:
+        Refused: none does; a core that no plugin claims runs nowhere.
+    """
+    sources = [(entry, source) for entry in PLUGINS for source in _claiming(entry, version, store)]
+    if not sources:
+        ranges = ", ".join(f"{entry.name} {claimed_range(entry, store.repository)}" for entry in PLUGINS)
+        raise Refused(
+            f"no plugin claims {CORE.distribution} {version} ({ranges})",
+            remedy="widen the ranges of the plugins that work with it",
+        )
+    return [Partner(entry=entry, source=source, wheel=store.wheel(entry, source, tools)) for entry, source in sources]
+
+
+def _claiming(entry: Package, version: Version, store: Store) -> Iterable[Source]:
+    claiming = [each for each in releases(entry, store.repository) if fits(_range_at(entry, each, store), version)]
+    yield from claiming[-1:]
+    if fits(claimed_range(entry, store.repository), version):
+        yield TREE
+
+
+def _range_at(entry: Package, source: Source, store: Store) -> str:
+    return claimed_range(entry, store.tree(source))
+
+
+def _version(partner: Partner) -> Version:
+    return Version(str(read_metadata(partner.wheel)["Version"]))
