@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 __all__ = [
+    "BeyondLimitsError",
     "ConfigError",
     "DeviceError",
     "EngineDeadError",
@@ -158,3 +159,7 @@ class QueueFullError(VllmError, RuntimeError):
 
 class OutOfMemoryError(VllmError, RuntimeError):
     """Host or device memory does not suffice; the text says how much was wanted, how much there is, and what to turn."""
+
+
+class BeyondLimitsError(VllmError):
+    """Work for a request took more time or memory than it may, and was ended. `what` reads well after "it": "takes longer than 5 s"."""

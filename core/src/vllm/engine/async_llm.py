@@ -16,9 +16,10 @@ from vllm.engine.core import EngineCore
 from vllm.engine.core_client.interface import CoreClient
 from vllm.engine.core_client.messages import Abort, Add, Call, Died, FromCore, Refused, Returned, Started, Stepped
 from vllm.engine.core_client.start import start_core
+from vllm.engine.grammar_check import GrammarCheck
 from vllm.engine.input_processor import InputProcessor
 from vllm.engine.metrics import EngineMetrics
-from vllm.engine.model_text import grammar_factory, load_model_tokenizer
+from vllm.engine.model_text import load_model_tokenizer
 from vllm.engine.on_loop import on_loop
 from vllm.engine.output_processor import OutputProcessor
 from vllm.engine.output_stream import OutputStream
@@ -61,8 +62,8 @@ class AsyncLLM:
         except BaseException:
             self._client.close()
             raise
-        grammars = None if tokenizer is None else grammar_factory(config, lambda: tokenizer)
-        self._inputs = InputProcessor(config, tokenizer, grammars)
+        self._inputs = InputProcessor(config, tokenizer, None)
+        self._grammar_check = GrammarCheck(config)
         self._outputs = OutputProcessor(tokenizer, stream_interval_tokens=config.scheduler_config.stream_interval)
         self.metrics = EngineMetrics(config, stat_loggers) if log_stats else None
         self._streams: dict[str, OutputStream] = {}
@@ -118,6 +119,9 @@ class AsyncLLM:
             self._raise_if_dead()
         else:
             request = self._inputs.process(request_id, prompt, params, priority=priority)
+        if request.params.structured_outputs is not None:
+            await self._grammar_check.check(request.params.structured_outputs)
+            self._raise_if_dead()
         if self.request_log is not None:
             self.request_log.received(request)
         self._outputs.add(request)
@@ -231,6 +235,7 @@ class AsyncLLM:
     def shutdown(self) -> None:
         """Stop the engine core and wait for its end; requests that run end with EngineShutdownError. From any thread, twice too."""
         self.end_requests("The engine was shut down.")
+        self._grammar_check.close()
         self._client.close()
 
     # -- inner ----------------------------------------------------------------------------------------------------------------
@@ -347,6 +352,6 @@ class AsyncLLM:
 
 
 def _is_heavy(prompt: Any, params: SamplingParams) -> bool:
-    """Whether checking the request would hold up the event loop: a long text to tokenise, or a grammar to compile."""
+    """Whether checking the request would hold up the event loop: a long text to tokenise, or a schema to walk through."""
     text = prompt.get("prompt") if isinstance(prompt, dict) else prompt
     return params.structured_outputs is not None or (isinstance(text, str) and len(text) > INLINE_CHARACTERS)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from vllm.engine.scheduler.interface import SchedulerInterface, SchedulerStats
     from vllm.executor.base import ExecutorBase, StepHandle
     from vllm.messages import EngineRequest, EngineStepOutput, Int32Array, StepPlan
-    from vllm.sampling.structured_output import GrammarFactory
+    from vllm.sampling.structured_output import GrammarFactory, GrammarState
+    from vllm.sampling_params import StructuredOutputsParams
 
 __all__ = ["EngineCore"]
 
@@ -34,7 +35,7 @@ logger = init_logger(__name__)
 
 
 class EngineCore:
-    """One engine. Used from one thread; `shutdown` must be called in the end (LLMEngine sees to it)."""
+    """One engine. Used from one thread, but for `compile_grammar`; `shutdown` must be called in the end (LLMEngine sees to it)."""
 
     def __init__(self, config: VllmConfig, grammar_factory: GrammarFactory | None) -> None:
         """Start the workers, size and allocate the KV cache, warm up."""
@@ -80,17 +81,22 @@ class EngineCore:
             self._die(error)
             raise
 
-    def add_request(self, request: EngineRequest) -> None:
-        """Queue a request; raises InvalidRequestError, and the others go on."""
+    def add_request(self, request: EngineRequest, grammar: GrammarState | None = None) -> None:
+        """Queue a request; raises InvalidRequestError, and the others go on. A grammar that it does not bring is compiled here."""
         self._check_alive()
         self._check_awake()
         self.scheduler.add_request(request)
-        if request.sampling.structured_outputs is not None:
+        constraint = request.sampling.structured_outputs
+        if constraint is not None:
             try:
-                self._grammars.add(request.request_id, request.sampling.structured_outputs)
+                self._grammars.add(request.request_id, grammar or self._grammars.compile(constraint))
             except BaseException:
                 self.scheduler.abort_requests([request.request_id], FinishReason.ABORT)
                 raise
+
+    def compile_grammar(self, constraint: StructuredOutputsParams) -> GrammarState:
+        """For `add_request`. The one method that another thread may call, so that no step waits for a grammar."""
+        return self._grammars.compile(constraint)
 
     def abort_requests(self, request_ids: Iterable[str], reason: FinishReason = FinishReason.ABORT) -> None:
         """End requests now; ids that are not alive are ignored."""

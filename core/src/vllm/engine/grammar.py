@@ -1,4 +1,4 @@
-"""Owns the grammar states of running requests: compiled on arrival, asked for masks before sampling, advanced by the tokens after."""
+"""Owns the grammar states of running requests: kept from arrival on, asked for masks before sampling, advanced by the tokens after."""
 
 from __future__ import annotations
 
@@ -35,10 +35,14 @@ class GrammarManager:
         self._factory = factory
         self._states: dict[str, GrammarState] = {}
 
-    def add(self, request_id: str, constraint: StructuredOutputsParams) -> None:
-        """Compile a request's grammar; raises InvalidRequestError where the constraint is unusable."""
+    def compile(self, constraint: StructuredOutputsParams) -> GrammarState:
+        """A request's grammar; raises InvalidRequestError where the constraint is unusable. From any thread."""
         assert self._factory is not None, "the input processor refuses grammars without a tokenizer"
-        self._states[request_id] = self._factory.new_state(constraint)
+        return self._factory.new_state(constraint)
+
+    def add(self, request_id: str, state: GrammarState) -> None:
+        """Keep a request's grammar until the request ends."""
+        self._states[request_id] = state
 
     def forget(self, request_ids: Iterable[str]) -> None:
         """Requests that ended; those without a grammar are ignored."""

@@ -15,6 +15,7 @@ from vllm.inputs import check_token_ids, parse_prompt
 from vllm.messages import Delivery, EngineRequest
 from vllm.platforms.capabilities import Feature
 from vllm.platforms.selection import load_platform
+from vllm.sampling.grammar_limits import check_constraint_size
 from vllm.sampling.load_processors import load_logits_processors, validate_processor_params
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
@@ -47,6 +48,7 @@ class InputProcessor:
     """One per engine. Several threads may use it: its seeds and numbers come one at a time, and nothing else of it changes."""
 
     def __init__(self, config: VllmConfig, tokenizer: Tokenizer | None, grammar_factory: GrammarFactory | None) -> None:
+        """Without a `grammar_factory` grammars are checked by somebody else."""
         self._config = config.model_config
         self._platform = load_platform(config.platform)
         self._tokenizer = tokenizer
@@ -121,6 +123,7 @@ class InputProcessor:
         params.verify()
         if params.structured_outputs is not None:
             self._require_grammars()
+            check_constraint_size(params.structured_outputs)
         params.check_against_model(
             vocab_size=self._config.vocab_size,
             max_model_len=self._config.max_model_len,
@@ -128,8 +131,7 @@ class InputProcessor:
             has_tokenizer=self._tokenizer is not None,
         )
         validate_processor_params(self._processors, params)
-        if params.structured_outputs is not None:
-            assert self._grammars is not None, "check_against_model refuses grammars without a tokenizer"
+        if params.structured_outputs is not None and self._grammars is not None:
             self._grammars.new_state(params.structured_outputs)  # compiled once and kept: the core finds it ready
         return params
 

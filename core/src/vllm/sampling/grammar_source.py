@@ -103,7 +103,8 @@ def _text_source(params: StructuredOutputsParams) -> str:
         return f"start: /{llguidance.regex_to_lark(params.regex, 'dws')}/"
     if params.choice is not None:
         alternatives = " | ".join(json.dumps(text, ensure_ascii=False) for text in params.choice)
-        return str(llguidance.LLMatcher.grammar_from_lark(f"start: {alternatives}"))
+        # As a terminal, which is one regex: a rule may not have thousands of alternatives.
+        return str(llguidance.LLMatcher.grammar_from_lark(f"start: CHOICE\nCHOICE: {alternatives}"))
     try:
         return str(
             llguidance.grammar_from("grammar", f"{params.grammar}\n")

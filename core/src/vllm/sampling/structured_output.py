@@ -9,6 +9,7 @@ Shape legend: N rows of a mask, W = ceil(V / 32) words.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -31,6 +32,8 @@ __all__ = ["Bitmask", "GrammarFactory", "GrammarState", "allocate_bitmask", "che
 
 Bitmask = npt.NDArray[np.int32]
 MAX_CACHED_GRAMMARS = 256
+MAX_CACHED_s = 20.0
+"""Of the time that the kept grammars took to compile: what took long is large (some 16 MB per second)."""
 
 
 def words_per_row(vocab_size: int) -> int:
@@ -53,7 +56,8 @@ class GrammarFactory:
         self._load_tokenizer = load_tokenizer
         self.vocab_size = vocab_size
         self.eos_token_ids = tuple(eos_token_ids)
-        self._prototypes: OrderedDict[str, llguidance.LLMatcher] = OrderedDict()
+        self._prototypes: OrderedDict[str, tuple[llguidance.LLMatcher, float]] = OrderedDict()
+        """With the seconds that each took."""
         self._lock = Lock()
 
     def new_state(self, params: StructuredOutputsParams) -> GrammarState:
@@ -73,23 +77,36 @@ class GrammarFactory:
         if running:
             fill_next_token_bitmask_par(self._executor, running, mask_NW)
 
+    def prepare(self) -> None:
+        """Do now what the first constraint would wait for: load the tokenizer. Raises InvalidRequestError for one that does not fit."""
+        self._llguidance_tokenizer  # noqa: B018 - cached
+
     def _cached(self, source: str) -> llguidance.LLMatcher | None:
         with self._lock:
-            if source in self._prototypes:
-                self._prototypes.move_to_end(source)
-            return self._prototypes.get(source)
+            if source not in self._prototypes:
+                return None
+            self._prototypes.move_to_end(source)
+            return self._prototypes[source][0]
 
     def _compile(self, source: str, params: StructuredOutputsParams) -> llguidance.LLMatcher:
         import llguidance
 
-        matcher = llguidance.LLMatcher(self._llguidance_tokenizer, source, log_level=0)
+        tokenizer = self._llguidance_tokenizer
+        start_s = time.monotonic()
+        matcher = llguidance.LLMatcher(tokenizer, source, log_level=0)
         if matcher.is_error():
             raise refusal(params, matcher.get_error())
-        with self._lock:
-            self._prototypes[source] = matcher
-            if len(self._prototypes) > MAX_CACHED_GRAMMARS:
-                self._prototypes.popitem(last=False)
+        self._keep(source, matcher, time.monotonic() - start_s)
         return matcher
+
+    def _keep(self, source: str, matcher: llguidance.LLMatcher, took_s: float) -> None:
+        with self._lock:
+            self._prototypes[source] = (matcher, took_s)
+            while len(self._prototypes) > MAX_CACHED_GRAMMARS or self._kept_s() > MAX_CACHED_s:
+                self._prototypes.popitem(last=False)
+
+    def _kept_s(self) -> float:
+        return sum(seconds for _, seconds in self._prototypes.values())
 
     @cached_property
     def _llguidance_tokenizer(self) -> llguidance.LLTokenizer:

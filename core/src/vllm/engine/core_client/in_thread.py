@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from vllm.engine.core_client.grammar_thread import Compiled
 from vllm.engine.core_client.interface import CoreClient, Receiver
 from vllm.engine.core_client.loop import CoreLoop
 from vllm.engine.core_client.messages import Died, FromCore, Started, Stop, ToCore
@@ -28,10 +29,10 @@ class _Queue:
     """The inbox between the two threads."""
 
     def __init__(self) -> None:
-        self._messages: queue.SimpleQueue[ToCore] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[ToCore | Compiled] = queue.SimpleQueue()
         self.put = self._messages.put
 
-    def take(self, *, block: bool) -> list[ToCore]:
+    def take(self, *, block: bool) -> list[ToCore | Compiled]:
         taken = [self._messages.get()] if block else []
         while not self._messages.empty():
             taken.append(self._messages.get())

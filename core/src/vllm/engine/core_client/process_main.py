@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import pickle
+import queue
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 import zmq
 
+from vllm.engine.core_client.grammar_thread import Compiled
 from vllm.engine.core_client.loop import CoreLoop
 from vllm.engine.core_client.messages import Died, FromCore, ToCore
 from vllm.engine.core_client.wire import decode_to_core, encode
@@ -82,16 +85,27 @@ def _build(setup: Setup) -> EngineCore:
 
 
 class _Socket:
-    """The inbox at this end."""
+    """The inbox at this end: what the front says, and what this process's own threads put in."""
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self._socket = socket
+        self._from_inside: queue.SimpleQueue[Compiled] = queue.SimpleQueue()
+        self._woken, self._waking = os.pipe()
+        self._poller = zmq.Poller()
+        self._poller.register(socket, zmq.POLLIN)
+        self._poller.register(self._woken, zmq.POLLIN)
 
-    def take(self, *, block: bool) -> list[ToCore]:
-        taken = [self._receive(0)] if block else []
+    def put(self, message: Compiled) -> None:
+        self._from_inside.put(message)
+        os.write(self._waking, b"!")
+
+    def take(self, *, block: bool) -> list[ToCore | Compiled]:
+        if block:
+            self._poller.poll()
+        taken: list[ToCore | Compiled] = []
+        while not self._from_inside.empty():
+            taken.append(self._from_inside.get())
+            os.read(self._woken, 1)
         while int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            taken.append(self._receive(zmq.NOBLOCK))
+            taken.append(decode_to_core(self._socket.recv(zmq.NOBLOCK)))
         return taken
-
-    def _receive(self, flags: int) -> ToCore:
-        return decode_to_core(self._socket.recv(flags))
