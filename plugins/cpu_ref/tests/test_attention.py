@@ -121,6 +121,14 @@ def test_long_prefills_are_cut_into_tiles(monkeypatch: pytest.MonkeyPatch) -> No
     assert_equals_oracle(Step([(5, 1), (9, 40), (0, 16)]), replace(SPEC, sliding_window=30))
 
 
+def test_many_decodes_are_cut_into_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "MAX_ROWS_PER_GROUP", 2)
+    step = Step([(3, 1), (40, 1), (5, 1), (12, 1), (2, 1), (0, 9)])
+    groups = PagedTorchAttention(HOST).build_metadata(step.batch()).groups
+    assert [group.token_NQ[:, 0].tolist() for group in groups] == [[0, 2], [3, 4], [1], [5]]
+    assert_equals_oracle(step, replace(SPEC, sliding_window=30))
+
+
 def test_decodes_of_like_length_share_a_group() -> None:
     metadata = PagedTorchAttention(HOST).build_metadata(Step([(3, 1), (100, 1), (12, 1), (97, 1), (120, 1)]).batch())
     assert [group.token_NQ[:, 0].tolist() for group in metadata.groups] == [[0, 2], [1, 3, 4]]
