@@ -31,7 +31,7 @@ class Recipe:
     """What an environment holds.
 
     `bare` packages come without their dependencies, so that `requirements` alone says what else is there; so do the
-    requirements in `alone`.
+    requirements in `alone`. `constraints` pins what is not said.
     """
 
     python: str
@@ -39,11 +39,12 @@ class Recipe:
     packages: tuple[Package, ...] = ()
     bare: bool = False
     alone: tuple[str, ...] = ()
+    constraints: Path = CONSTRAINTS
 
     def digest(self) -> str:
         """Changes with everything that decides the content, the packages' metadata included."""
         metadata = [(entry.path / "pyproject.toml").read_text() for entry in self.packages]
-        texts = [self.python, *self.requirements, str(self.bare), *self.alone, CONSTRAINTS.read_text(), *metadata]
+        texts = [self.python, *self.requirements, str(self.bare), *self.alone, self.constraints.read_text(), *metadata]
         return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
@@ -52,6 +53,7 @@ class Environment:
     """A virtual environment on disk."""
 
     path: Path
+    constraints: Path = CONSTRAINTS
 
     @property
     def python(self) -> Path:
@@ -63,7 +65,7 @@ class Environment:
 
     def install(self, *arguments: str | Path) -> None:
         """pip install through the constraints that name what is tested; what is never imported is not compiled."""
-        run(self.python, "-m", "pip", "install", "--quiet", "--no-compile", "-c", CONSTRAINTS, *arguments)
+        run(self.python, "-m", "pip", "install", "--quiet", "--no-compile", "-c", self.constraints, *arguments)
 
 
 def clean_environ() -> dict[str, str]:
@@ -90,7 +92,7 @@ def create(path: Path, python: str) -> Environment:
 
 def ensure(path: Path, recipe: Recipe) -> Environment:
     """The environment at `path` as `recipe` says, the packages installed editable."""
-    environment, stamp = Environment(path=path), path / _STAMP
+    environment, stamp = Environment(path=path, constraints=recipe.constraints), path / _STAMP
     if stamp.is_file() and stamp.read_text() == recipe.digest():
         return environment
     create(path, recipe.python)
