@@ -6,8 +6,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from ci.matrix.cells import Cell, cells
+from ci.matrix.declared import load
 from ci.matrix.results import Result, Status, read_results
-from ci.packages import CORE, Package
+from ci.matrix.sources import TREE
+from ci.packages import CANN_SIM, CORE, Package
 from ci.release.refusal import Refused
 from ci.versions import git
 
@@ -29,14 +32,17 @@ def check_cells(entry: Package, tree: Path, report: Path | None, *, skip: bool) 
             "nobody says whether the matrix is green for this commit",
             remedy="run `nox -s matrix -- --report DIR` and hand in `--matrix-report DIR`",
         )
-    _check_commit(report / REPORT, tree)
+    _check_report(report / REPORT, tree)
     results = concerning(entry, read_results(report / REPORT))
+    _check_whole(entry, results, tree)
     wrong = [f"{each.cell}: {each.status.value} {each.why}".strip() for each in results if each.status in _RED]
     if wrong:
         raise Refused(
             "cells of the matrix are not green:\n    " + "\n    ".join(wrong), remedy="mend them, or what they test"
         )
     passed = [each for each in results if each.status is Status.PASSED]
+    if not passed and entry == CANN_SIM:
+        return "cann_sim has no cells of its own; ascend's run on it"
     if not passed:
         raise Refused(
             f"no cell of {entry.name} passed in {report}: that is no proof", remedy="run the matrix where they can run"
@@ -48,21 +54,37 @@ def check_cells(entry: Package, tree: Path, report: Path | None, *, skip: bool) 
 _RED = frozenset({Status.FAILED, Status.UNBUILT})
 
 
-def _check_commit(file: Path, tree: Path) -> None:
+def _check_report(file: Path, tree: Path) -> None:
     if not file.is_file():
         raise Refused(f"there is no {file}", remedy="run `nox -s matrix -- --report DIR`")
     about = json.loads(file.read_text(encoding="utf-8"))
     head = git(tree, "rev-parse", "HEAD")
-    if about.get("commit") != head or about.get("changed"):
-        state = " with uncommitted changes" if about.get("changed") else ""
+    if about["commit"] != head or about["changed"]:
+        state = " with uncommitted changes" if about["changed"] else ""
         raise Refused(
-            f"{file} is of commit {about.get('commit')}{state}, not of {head}",
+            f"{file} is of commit {about['commit']}{state}, not of {head}",
             remedy="run the matrix on this commit, clean",
         )
+    if about["asked"]["laws"]:
+        laws = ", ".join(about["asked"]["laws"])
+        raise Refused(f"{file} is of a part of the kit only ({laws})", remedy="run the matrix without --law")
+
+
+def _check_whole(entry: Package, results: Sequence[Result], tree: Path) -> None:
+    there = {each.cell for each in results}
+    absent = [cell.name for cell in cells(load(), tree) if _concerns(entry, cell) and cell.name not in there]
+    if absent:
+        raise Refused(f"the report lacks cells: {', '.join(absent)}", remedy="run them too: `nox -s matrix` runs all")
+
+
+def _concerns(entry: Package, cell: Cell) -> bool:
+    if entry == CORE:
+        return cell.core == TREE
+    return cell.package == entry and cell.release == TREE
 
 
 def concerning(entry: Package, results: Sequence[Result]) -> list[Result]:
     """The cells in which the tree's state of the package takes part: core's are all those on the core of the tree."""
     if entry == CORE:
-        return [each for each in results if each.core == "tree"]
-    return [each for each in results if each.package == entry.name and each.release == "tree"]
+        return [each for each in results if each.core == TREE.label]
+    return [each for each in results if each.package == entry.name and each.release == TREE.label]

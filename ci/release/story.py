@@ -69,7 +69,7 @@ def release(order: Order, shop: Shop) -> Path:
     environment, partners = prove(order, made, archives, shop)
     bill = write_bill(entry, version, environment, shop.tools, shop.work)
     record(made, _entry_of_ledger(made, archives, partners, environment, shop.work / "home"))
-    _build_again(made, archives, shop)
+    archives = _build_from_tag(made, archives, shop)
     coming = announce_next(made)
     check_apart(entry, made.tree, made.base)
     say("apart", f"no other package's file, version or tag changes; the next version will be {coming}")
@@ -147,12 +147,18 @@ def _entry_of_ledger(
     )
 
 
-def _build_again(made: Candidate, archives: Archives, shop: Shop) -> None:
-    """What is uploaded is what the tag gives, and two builds of it are the same bytes."""
-    again = build_archives(made.entry, made.tree, shop.work / "again", shop.tools)
-    for first, second in zip(archives.paths, again.paths, strict=True):
-        require_equal("what was tested", first, f"what {made.tag} gives", second)
-    say("reproduced", f"built again from {made.tag}: the same bytes")
+def _build_from_tag(made: Candidate, tested: Archives, shop: Shop) -> Archives:
+    """What is uploaded is what the tag gives: the wheel that was tested, and the same bytes each time.
+
+    An sdist names its commit, which has the record of the tests now, so that only here it is what it will be.
+    """
+    archives, again = (
+        build_archives(made.entry, made.tree, shop.work / name, shop.tools) for name in ("dist", "again")
+    )
+    require_equal("the wheel that was tested", tested.wheel, f"the wheel that {made.tag} gives", archives.wheel)
+    require_equal(f"the sdist that {made.tag} gives", archives.sdist, "what it gives the second time", again.sdist)
+    say("reproduced", f"built twice from {made.tag}: the same bytes, and the wheel that was tested")
+    return archives
 
 
 def _end(order: Order, made: Candidate, folder: Path, repository: Path) -> None:
