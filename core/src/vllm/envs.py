@@ -44,6 +44,7 @@ VLLM_API_KEY: str | None
 VLLM_SERVER_DEV_MODE: bool
 VLLM_HTTP_TIMEOUT_KEEP_ALIVE: int
 VLLM_MAX_COMPLETION_PROMPTS: int
+VLLM_CHAT_TEMPLATE_RENDER_TIMEOUT: float
 VLLM_GRAMMAR_COMPILE_TIMEOUT: float
 
 
@@ -189,6 +190,7 @@ TABLE: tuple[Variable, ...] = (
     Variable("VLLM_SERVER_DEV_MODE", _flag, "0", "1 serves routes for development: /sleep, /collective_rpc and others"),
     Variable("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", _count, "5", "seconds that the server keeps an idle connection open"),
     Variable("VLLM_MAX_COMPLETION_PROMPTS", _count, "1024", "most prompts that one completion request may give"),
+    Variable("VLLM_CHAT_TEMPLATE_RENDER_TIMEOUT", _seconds, "30", "how long a server may render one chat"),
     Variable("VLLM_GRAMMAR_COMPILE_TIMEOUT", _seconds, "5", "how long a schema, regex or grammar may take to compile"),
 )
 _BY_NAME: Mapping[str, Variable] = {variable.name: variable for variable in TABLE}

@@ -9,7 +9,7 @@ import pytest
 
 from core.tests.front.conftest import TINY
 from vllm.errors import ConfigError, InvalidRequestError
-from vllm.text.chat import as_conversations, normalise_messages, render_chat
+from vllm.text.chat import as_conversations, normalise_messages, prepare_chat
 from vllm.text.chat_template import load_chat_template, read_chat_template, select_chat_template
 from vllm.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -65,6 +65,10 @@ TALK = [
 ]
 TOOLS = [{"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}]
 CALL = {"function": {"name": "add", "arguments": {"a": 1}}, "id": "1", "type": "function"}
+
+
+def render_chat(*args: Any, **kwargs: Any) -> str:
+    return prepare_chat(*args, **kwargs).render()
 
 
 @pytest.mark.parametrize("template", [HEADERS, CHATML, INST, DATED, None])

@@ -17,8 +17,9 @@ from vllm.config.engine_args import EngineArgs
 from vllm.engine.async_llm import AsyncLLM
 from vllm.entrypoints.openai.api_server import build_app
 from vllm.entrypoints.openai.server_args import ServerArgs
+from vllm.entrypoints.openai.template_helpers import close_template_helpers
 
-__all__ = ["Served", "served"]
+__all__ = ["Served", "scope_of", "served"]
 
 ENGINE: dict[str, Any] = {
     "max_num_seqs": 16,
@@ -77,7 +78,7 @@ class Served:
             gone.set()
 
         leaving = asyncio.create_task(leave_once_it_works()) if not body.get("stream") else None
-        await self.app(_scope(path), receive, send)
+        await self.app(scope_of(path), receive, send)
         if leaving is not None:
             await leaving
         return seen
@@ -87,7 +88,8 @@ class Served:
         return Served(self.engine, ServerArgs(**args), self._runner)
 
 
-def _scope(path: str) -> dict[str, Any]:
+def scope_of(path: str) -> dict[str, Any]:
+    """A POST of JSON, as ASGI tells it."""
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -113,3 +115,4 @@ def served(**engine_args: Any) -> Iterator[Served]:
     with asyncio.Runner() as runner:
         yield Served(engine, ServerArgs(), runner)
         engine.shutdown()
+        close_template_helpers()

@@ -12,7 +12,7 @@ from vllm.engine.llm_engine import LLMEngine
 from vllm.entrypoints.offline import PromptBatch, run_to_end
 from vllm.inputs import TokensPrompt, as_prompt_list
 from vllm.sampling_params import BeamSearchParams, SamplingParams
-from vllm.text.chat import as_conversations, render_chat
+from vllm.text.chat import as_conversations, prepare_chat
 
 if TYPE_CHECKING:
     from vllm.inputs import PromptType
@@ -96,7 +96,7 @@ class LLM:
         refuse_absent_arguments("LLM.chat", absent, CALLS)
         tokenizer = self.get_tokenizer()
         texts = [
-            render_chat(
+            prepare_chat(
                 tokenizer,
                 conversation,
                 chat_template=chat_template or self.llm_engine.config.model_config.chat_template,
@@ -104,7 +104,7 @@ class LLM:
                 add_generation_prompt=add_generation_prompt,
                 continue_final_message=continue_final_message,
                 template_kwargs=chat_template_kwargs,
-            )
+            ).render()
             for conversation in as_conversations(messages)
         ]
         prompts = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vllm.errors import InvalidRequestError
@@ -12,7 +13,7 @@ from vllm.text.chat_template import render_chat_template, select_chat_template
 if TYPE_CHECKING:
     from vllm.text.tokenizer import Tokenizer
 
-__all__ = ["as_conversations", "normalise_messages", "render_chat"]
+__all__ = ["PreparedChat", "as_conversations", "normalise_messages", "prepare_chat"]
 
 _TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 """Kinds of content part that are text, with the key that holds it."""
@@ -30,7 +31,29 @@ def as_conversations(messages: Any) -> list[Sequence[Any]]:
     return [messages]
 
 
-def render_chat(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedChat:
+    """All that rendering one conversation needs, as plain data: another process may do it."""
+
+    template: str
+    messages: Sequence[Any]
+    model: str
+    variables: Mapping[str, Any]
+    add_generation_prompt: bool
+    continue_final_message: bool
+
+    def render(self) -> str:
+        """The prompt text; encode it with `add_special_tokens=False`, the template writes them itself. Raises InvalidRequestError."""
+        return render_chat_template(
+            self.template,
+            normalise_messages(self.messages, model=self.model),
+            variables=self.variables,
+            add_generation_prompt=self.add_generation_prompt,
+            continue_final_message=self.continue_final_message,
+        )
+
+
+def prepare_chat(
     tokenizer: Tokenizer,
     messages: Sequence[Any],
     *,
@@ -40,16 +63,14 @@ def render_chat(
     add_generation_prompt: bool = True,
     continue_final_message: bool = False,
     template_kwargs: Mapping[str, Any] | None = None,
-) -> str:
-    """The prompt text of one conversation; encode it with `add_special_tokens=False`, the template writes them itself.
-
-    `model` is named in the refusal of images. Raises InvalidRequestError.
-    """
+) -> PreparedChat:
+    """One conversation, ready to be rendered. `model` is named in the refusal of images. Raises InvalidRequestError."""
     template = select_chat_template(tokenizer.chat_template, chat_template, has_tools=bool(tools))
     variables = {**tokenizer.special_tokens_map, "tools": list(tools) if tools else None, "documents": None}
-    return render_chat_template(
-        template,
-        normalise_messages(messages, model=model),
+    return PreparedChat(
+        template=template,
+        messages=messages,
+        model=model,
         variables={**variables, **(template_kwargs or {})},
         add_generation_prompt=add_generation_prompt,
         continue_final_message=continue_final_message,

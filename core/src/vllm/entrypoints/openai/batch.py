@@ -22,6 +22,7 @@ from vllm import envs
 from vllm.entrypoints.openai.api_server import build_app
 from vllm.entrypoints.openai.http_errors import ApiError, error_body
 from vllm.entrypoints.openai.parser_options import prepare_parsers
+from vllm.entrypoints.openai.template_helpers import close_template_helpers
 from vllm.errors import EngineDeadError
 from vllm.logger import init_logger
 
@@ -84,6 +85,7 @@ def run_batch(requests: Path, answers: Path, engine_args: EngineArgs, args: Serv
         ahead = AHEAD * engine.config.scheduler_config.max_num_seqs
         return asyncio.run(_write(requests, answers, build_app(engine, args), ahead))
     finally:
+        close_template_helpers()
         engine.shutdown()
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vllm.entrypoints.openai.prompts import INLINE_CHARACTERS, encoded, engine_prompt, truncated
+from vllm.entrypoints.openai.template_helpers import rendered
 from vllm.errors import InvalidRequestError
-from vllm.text.chat import render_chat
+from vllm.text.chat import PreparedChat, prepare_chat
 
 if TYPE_CHECKING:
     from vllm.engine.async_llm import AsyncLLM
@@ -30,13 +31,14 @@ class ChatPrompt:
 async def chat_prompt(
     body: ChatRequest, engine: AsyncLLM, args: ServerArgs, *, tools: Sequence[Tool], body_bytes: int
 ) -> ChatPrompt:
-    """The prompt of the conversation. A long one is rendered beside the event loop. Raises InvalidRequestError."""
+    """The prompt of the conversation, rendered in a process beside. Raises InvalidRequestError."""
     if not args.trust_request_chat_template:
         _refuse_template(body)
     if body_bytes > INLINE_CHARACTERS:
-        text = await asyncio.to_thread(_render, body, engine, args, tools)
+        chat = await asyncio.to_thread(_prepared, body, engine, args, tools)
     else:
-        text = _render(body, engine, args, tools)
+        chat = _prepared(body, engine, args, tools)
+    text = await rendered(chat, is_foreign=_own_template(body) is not None)
     token_ids = await encoded(engine, text, add_special_tokens=bool(body.add_special_tokens))
     return ChatPrompt(
         text=text, engine_prompt=engine_prompt(body, prompt=text, prompt_token_ids=truncated(token_ids, body, engine))
@@ -53,9 +55,14 @@ def template_kwargs(body: ChatRequest, args: ServerArgs) -> dict[str, Any]:
     return kwargs
 
 
+def _own_template(body: ChatRequest) -> str | None:
+    """The template that the request brings, in either place."""
+    return body.chat_template or (body.chat_template_kwargs or {}).get("chat_template")
+
+
 def _refuse_template(body: ChatRequest) -> None:
     """A template is a program."""
-    if body.chat_template is not None or (body.chat_template_kwargs or {}).get("chat_template") is not None:
+    if _own_template(body) is not None:
         raise InvalidRequestError(
             "`chat_template` is given, but this server does not run templates that come with requests.",
             parameter="chat_template",
@@ -63,10 +70,10 @@ def _refuse_template(body: ChatRequest) -> None:
         )
 
 
-def _render(body: ChatRequest, engine: AsyncLLM, args: ServerArgs, tools: Sequence[Tool]) -> str:
+def _prepared(body: ChatRequest, engine: AsyncLLM, args: ServerArgs, tools: Sequence[Tool]) -> PreparedChat:
     model = engine.model_config
     kwargs = template_kwargs(body, args)
-    return render_chat(
+    return prepare_chat(
         engine.get_tokenizer(),
         body.messages,
         model=model.served_model_name,

@@ -18,6 +18,7 @@ import uvloop
 from vllm import envs
 from vllm.entrypoints.openai.api_server import ServerState, build_app, routes_in
 from vllm.entrypoints.openai.http_protocol import BoundedHeads
+from vllm.entrypoints.openai.template_helpers import close_template_helpers
 from vllm.errors import VllmError
 from vllm.logger import init_logger, log_like_us
 
@@ -89,6 +90,7 @@ class _Life:
             async with self._engine_lock:  # one that is being started comes up first
                 await asyncio.to_thread(self._state.engine.shutdown)
             await watching
+            await asyncio.to_thread(close_template_helpers)
         return self._exit_status
 
     # -- signals --------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,54 @@
+"""Owns the processes that render chat templates for a server: a template is a program, which may never end or may fill the memory.
+
+Templates that come with requests have processes of their own, so that the model's chats do not wait for them.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from vllm import envs
+from vllm.errors import BeyondLimitsError, InvalidRequestError
+from vllm.executor.helper import GIB, HelperPool
+from vllm.text.chat import PreparedChat
+
+__all__ = ["close_template_helpers", "rendered"]
+
+MAX_TEXT_characters = 64 << 20
+"""Of a rendered conversation: no body is as long."""
+
+
+async def rendered(chat: PreparedChat, *, is_foreign: bool) -> str:
+    """The prompt text. Raises InvalidRequestError, also where the template takes more than VLLM_CHAT_TEMPLATE_RENDER_TIMEOUT."""
+    try:
+        return await _pool(is_foreign).run(envs.VLLM_CHAT_TEMPLATE_RENDER_TIMEOUT, _render, chat)
+    except BeyondLimitsError as error:
+        raise InvalidRequestError(
+            f"The chat template cannot be rendered with these messages: it {error.what}.", parameter="chat_template"
+        ) from error
+
+
+def close_template_helpers() -> None:
+    """End the processes; the next conversation starts others."""
+    for is_foreign in (False, True):
+        _pool(is_foreign).close()
+    _pool.cache_clear()
+
+
+@cache
+def _pool(is_foreign: bool) -> HelperPool:
+    return HelperPool("ForeignTemplates" if is_foreign else "Templates", _prepare, memory_bytes=GIB)
+
+
+# ---- in a helper's process
+
+
+def _prepare() -> None:
+    from vllm.text import jinja_sandbox  # noqa: F401 - imported before the first conversation
+
+
+def _render(chat: PreparedChat) -> str:
+    text = chat.render()
+    if len(text) > MAX_TEXT_characters:
+        raise BeyondLimitsError(f"gives more than {MAX_TEXT_characters:,} characters")
+    return text

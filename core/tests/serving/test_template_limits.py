@@ -1,0 +1,60 @@
+"""Chat templates that never end, or fill the memory: given up with a sentence, and nobody else waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from core.tests.serving.in_process import Served, served
+
+LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+GROW = (
+    "{% set ns = namespace(a='x' * 1000) %}{% for i in range(30) %}{% set ns.a = ns.a ~ ns.a %}{% endfor %}{{ ns.a }}"
+)
+LONG = "{% for a in range(70000) %}{{ 'x' * 1000 }}{% endfor %}"
+DEEP = "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}"
+CHAT = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
+
+
+@pytest.fixture
+def trusting(inside: Served, monkeypatch: pytest.MonkeyPatch) -> Served:
+    monkeypatch.setenv("VLLM_CHAT_TEMPLATE_RENDER_TIMEOUT", "2")
+    return inside.with_args(trust_request_chat_template=True)
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        (LOOP, "it takes longer than 2 s"),
+        (GROW, "it takes more "),
+        (LONG, "it gives more than 67,108,864 characters"),
+        (DEEP, "too deep"),
+        ("{{ 7 ** (7 ** 9) }}", "it takes longer than 2 s"),
+        ("{{ ''.__class__.__mro__ }}", "unsafe"),
+    ],
+)
+def test_a_template_beyond_its_limits_is_refused(trusting: Served, template: str, words: str) -> None:
+    answer = trusting.post("/v1/chat/completions", CHAT | {"chat_template": template})
+    assert (answer.status_code, words in answer.json()["error"]["message"]) == (400, True), answer.text
+
+
+def test_chats_with_the_models_template_do_not_wait(trusting: Served) -> None:
+    async def story() -> None:
+        ask = trusting.http.post
+        looping = [asyncio.create_task(ask("/v1/chat/completions", json=CHAT | {"chat_template": LOOP})) for _ in "abc"]
+        await asyncio.sleep(0)
+        good = [await ask("/v1/chat/completions", json=CHAT) for _ in "abc"]
+        assert [answer.status_code for answer in good] == [200] * 3
+        assert not all(task.done() for task in looping)
+        assert [answer.status_code for answer in await asyncio.gather(*looping)] == [400] * 3
+
+    trusting.run(story())
+
+
+def test_a_servers_own_template_has_the_same_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_CHAT_TEMPLATE_RENDER_TIMEOUT", "0.2")
+    with served(chat_template=LOOP) as server:
+        answer = server.post("/v1/chat/completions", CHAT)
+        assert (answer.status_code, "it takes longer than 0.2 s" in answer.text) == (400, True)
+        assert server.post("/v1/completions", {"prompt": "Hello", "max_tokens": 1}).status_code == 200
