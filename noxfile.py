@@ -160,3 +160,9 @@ def wheels_alone(session: nox.Session) -> None:
 def release_of_one_package(session: nox.Session) -> None:
     """One package's release, a dry run: `-- PACKAGE [VERSION|major|minor|patch]`; `-- --help` tells the rest."""
     run(session, recipes.release().python, "-m", "ci.release", *session.posargs)
+
+
+@nox.session(default=False)
+def rehearsal(session: nox.Session) -> None:
+    """A history of releases in a scratch clone: its matrix, a bisect, a release, and what must be refused; some ten minutes."""
+    run(session, recipes.tools().python, "-m", "ci.rehearsal")
