@@ -10,13 +10,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ci import recipes
+from ci.matrix import bisect
+from ci.matrix.affected import Affected, affected, tell
 from ci.matrix.cells import Cell, cells, matching, parse
+from ci.matrix.changes import changed_files, import_graph, uses_of_broken
 from ci.matrix.declared import MatrixError, load
+from ci.matrix.page import page
 from ci.matrix.results import Result, exit_status, write_results
 from ci.matrix.running import Site, run_cell
-from ci.matrix.sources import HERE, UnknownSource
-from ci.matrix.table import Table
-from ci.packages import ROOT
+from ci.matrix.sources import HERE, Source, UnknownSource, at
+from ci.matrix.table import Table, duration
+from ci.packages import CORE, ROOT
 from ci.versions import git
 
 __all__ = ["main"]
@@ -46,7 +50,57 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--law", action="append", default=[], help="of the conformance kit only this law or area")
     running.add_argument("--affected", metavar="BASE", help="only cells that the changes since BASE can affect")
     running.set_defaults(run=_run)
+    asking = commands.add_parser("affected", help="the sessions and cells that the changes since BASE can affect")
+    asking.add_argument("base", metavar="BASE", help="a tag, branch or commit")
+    asking.set_defaults(run=_affected)
+    halving = commands.add_parser("bisect", help="the first commit that breaks a cell")
+    halving.add_argument("cell", metavar="CELL", help="its full name, e.g. 'plugin(spyre, core=tree, py=3.11)'")
+    halving.add_argument("good", metavar="GOOD", help="a release of core or a commit where it passes")
+    halving.add_argument("bad", metavar="BAD", help="one where it fails")
+    halving.add_argument("--law", action="append", default=[], help="of the conformance kit only this law or area")
+    halving.set_defaults(run=_bisect)
     return parser
+
+
+def _affected(options: argparse.Namespace) -> int:
+    every = cells(load())
+    print(*tell(_reached(options.base), options.base, len(every)), sep="\n")
+    return 0
+
+
+def _reached(base: str) -> Affected:
+    declared = load()
+    files = changed_files(base)
+    return affected(files, declared, cells(declared), import_graph(), uses_of_broken(base))
+
+
+def _bisect(options: argparse.Namespace) -> int:
+    cell = parse(options.cell, load())
+    good, bad = (_commit(at(CORE, name)) for name in (options.good, options.bad))
+    commits = bisect.candidates(ROOT, good, bad, bisect.moving(cell))
+    site = _site(HERE.cache / "bisect", options.law)
+    print(f"{cell.name}: {len(commits)} commits touch {', '.join(entry.folder for entry in bisect.moving(cell))}")
+
+    def ask(commit: str) -> bisect.Verdict:
+        result = run_cell(bisect.at_commit(cell, commit), site)
+        answer = bisect.verdict(result)
+        note = result.first_broken or result.why
+        print(f"  {commit[:10]} {answer.value.ljust(16)} {duration(result.seconds):>7}  {note}", flush=True)
+        return answer
+
+    for commit, wanted in ((good, bisect.Verdict.GOOD), (commits[-1], bisect.Verdict.BAD)):
+        if (answer := ask(commit)) is not wanted:
+            raise MatrixError(f"{commit[:10]} should be {wanted.value}, but it is {answer.value}: see {site.logs}")
+    print(*bisect.tell(bisect.search(commits, ask), ROOT), sep="\n")
+    return 0
+
+
+def _commit(source: Source) -> str:
+    return source.commit or git(ROOT, "rev-parse", "HEAD")
+
+
+def _site(report: Path, laws: Sequence[str]) -> Site:
+    return Site(declared=load(), store=HERE, tools=recipes.tools(), logs=report / "logs", laws=tuple(laws))
 
 
 def _chosen(patterns: Sequence[str] | None) -> list[Cell]:
@@ -74,8 +128,11 @@ def _chosen(patterns: Sequence[str] | None) -> list[Cell]:
 
 def _run(options: argparse.Namespace) -> int:
     chosen = _chosen(options.cells)
+    if options.affected:
+        reached = {cell.name for cell in _reached(options.affected).cells}
+        chosen = [cell for cell in chosen if cell.name in reached]
     report: Path = options.report
-    site = Site(declared=load(), store=HERE, tools=recipes.tools(), logs=report / "logs", laws=tuple(options.law))
+    site = _site(report, options.law)
     table = Table(sys.stdout, max((len(cell.name) for cell in chosen), default=0))
     results: list[Result] = []
     for cell in chosen:
@@ -98,6 +155,7 @@ def _write(results: Sequence[Result], wanted: int, options: argparse.Namespace, 
         "wanted": wanted,
     }
     write_results(results, about, report / JSON)
+    (report / PAGE).write_text(page(results, about), encoding="utf-8")
 
 
 if __name__ == "__main__":

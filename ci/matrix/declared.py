@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 
 from ci.packages import PACKAGES, ROOT, Package, package
 
-__all__ = ["FILE", "Declared", "MatrixError", "Need", "Row", "Stack", "Variant", "load"]
+__all__ = ["FILE", "Declared", "MatrixError", "Need", "Row", "Session", "Stack", "Variant", "load"]
 
 FILE = ROOT / "ci" / "matrix.toml"
 
@@ -77,6 +77,17 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """What a session of nox that is no cell looks at."""
+
+    name: str
+    packages: tuple[Package, ...]
+    files: tuple[str, ...]
+    """Globs over paths from the root; `**` crosses folders."""
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Declared:
     """The whole file. The first of each list is what the rest is tested on."""
 
@@ -85,6 +96,7 @@ class Declared:
     transformers: tuple[str, ...]
     unpinned: Mapping[str, tuple[str, ...]]
     rows: tuple[Row, ...]
+    sessions: tuple[Session, ...]
 
     @property
     def main(self) -> Stack:
@@ -115,6 +127,16 @@ def load(file: Path = FILE) -> Declared:
         transformers=tuple(stack["transformers"]),
         unpinned={name: tuple(names) for name, names in content["unpinned"].items()},
         rows=tuple(_row(name, fields, needs) for name, fields in content["packages"].items()),
+        sessions=tuple(_session(name, fields) for name, fields in content["sessions"].items()),
+    )
+
+
+def _session(name: str, fields: Mapping[str, Any]) -> Session:
+    return Session(
+        name=name,
+        packages=tuple(package(other) for other in fields.get("packages", ())),
+        files=tuple(fields.get("files", ())),
+        modules=tuple(fields.get("modules", ())),
     )
 
 
