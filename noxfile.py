@@ -1,13 +1,14 @@
 """The sessions of this repository; what they do lives in `ci/`.
 
-`nox` runs all of them, `nox -l` lists them, `nox -s core -- -k chunked` hands options to pytest.
+`nox` runs those marked * in `nox -l`, `nox -s core -- -k chunked` hands options to pytest. Each cell of the matrix is a
+session too: `nox -s "plugin(ascend, core=tree, py=3.11)"`; `nox -t spyre` runs all of one package, `nox -s matrix` all.
 Environments lie in `.nox/` and are shared: delete the folder to start afresh.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,12 +16,15 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from ci import environments, notorch, recipes, tutorial, wheels
-from ci.packages import CANN_SIM, PACKAGES, PLUGINS, package
+from ci import environments, recipes, tutorial, wheels
+from ci.matrix import cells, declared
+from ci.packages import CANN_SIM, CORE, PACKAGES, PLUGINS, package
 
 nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = False
 
+MATRIX = declared.load()
+"""`ci/matrix.toml`."""
 
 TWO_AT_A_TIME = ("-n", "2", "--dist", "loadfile")
 """For pytest, where tests mostly wait for processes that they start."""
@@ -75,7 +79,7 @@ def ci(session: nox.Session) -> None:
 
 
 @nox.session(name="notorch")
-@nox.parametrize("py", notorch.PYTHONS)
+@nox.parametrize("py", MATRIX.pythons[1:])
 def notorch_tests(session: nox.Session, py: str) -> None:
     """Core's rooms that need no torch, on another Python, where torch is not even installed."""
     try:
@@ -83,7 +87,8 @@ def notorch_tests(session: nox.Session, py: str) -> None:
     except environments.InterpreterMissing as missing:
         session.skip(str(missing))
     run(session, environment.python, "-m", "ci.notorch")
-    run(session, environment.python, "-m", "pytest", *notorch.TESTS, *session.posargs)
+    tests = [f"{CORE.folder}/{each}" for each in MATRIX.row(CORE).variants[0].tests]
+    run(session, environment.python, "-m", "pytest", *tests, *session.posargs)
 
 
 @nox.session
@@ -159,10 +164,42 @@ def wheels_alone(session: nox.Session) -> None:
 @nox.session(name="release", default=False)
 def release_of_one_package(session: nox.Session) -> None:
     """One package's release, a dry run: `-- PACKAGE [VERSION|major|minor|patch]`; `-- --help` tells the rest."""
-    run(session, recipes.release().python, "-m", "ci.release", *session.posargs)
+    run(session, recipes.tools().python, "-m", "ci.release", *session.posargs)
 
 
 @nox.session(default=False)
 def rehearsal(session: nox.Session) -> None:
     """A history of releases in a scratch clone: its matrix, a bisect, a release, and what must be refused; some ten minutes."""
     run(session, recipes.tools().python, "-m", "ci.rehearsal")
+
+
+@nox.session(default=False)
+def matrix(session: nox.Session) -> None:
+    """Cells of the matrix, as a table, JSON and a page: `-- --report DIR [--cells GLOB] [--affected BASE]`."""
+    run(session, recipes.tools().python, "-m", "ci.matrix", "run", *session.posargs)
+
+
+@nox.session(default=False)
+def affected(session: nox.Session) -> None:
+    """The sessions and cells that the changes since a commit can affect, and the plugins next to them: `-- BASE`."""
+    run(session, recipes.tools().python, "-m", "ci.matrix", "affected", *session.posargs)
+
+
+@nox.session(default=False)
+def bisect(session: nox.Session) -> None:
+    """The first commit that breaks a cell, found in worktrees: `-- CELL GOOD BAD [--law LAW]`."""
+    run(session, recipes.tools().python, "-m", "ci.matrix", "bisect", *session.posargs)
+
+
+def session_of(cell: cells.Cell) -> Callable[[nox.Session], None]:
+    """A session that runs one cell; one that cannot run here fails and says why."""
+
+    def run_cell(session: nox.Session) -> None:
+        run(session, recipes.tools().python, "-m", "ci.matrix", "run", "--cells", cell.name, *session.posargs)
+
+    run_cell.__doc__ = cell.says
+    return run_cell
+
+
+for each in cells.cells(MATRIX):
+    nox.session(name=each.name, default=False, tags=[each.package.name])(session_of(each))

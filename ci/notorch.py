@@ -1,4 +1,4 @@
-"""The rooms of core that need no torch, and their tests; run where torch is not installed.
+"""The rooms of core that need no torch; run where torch is not installed. (Their tests, and the Pythons: ci/matrix.toml.)
 
 `python -m ci.notorch` imports every module of those rooms and says which one wanted torch.
 """
@@ -11,9 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
-__all__ = ["PYTHONS", "ROOMS", "TESTS", "check", "modules_of"]
-
-PYTHONS = ("3.10", "3.12", "3.13")
+__all__ = ["ROOMS", "check", "modules_of"]
 
 ROOMS = (
     "vllm.config",
@@ -28,18 +26,6 @@ ROOMS = (
     "vllm.outputs",
     "vllm.plugins",
     "vllm.sampling_params",
-)
-
-TESTS = (
-    "core/tests/config",
-    "core/tests/engine",
-    "core/tests/platforms",
-    "core/tests/plugins",
-    "core/tests/test_deprecation.py",
-    "core/tests/test_envs.py",
-    "core/tests/test_errors.py",
-    "core/tests/test_import.py",
-    "core/tests/test_logger.py",
 )
 
 

@@ -33,16 +33,12 @@ class Cell:
     variant: Variant
     name: str
     """What it is called in nox, on the command line and in reports."""
+    says: str
+    """One line for `nox -l`."""
 
     @property
     def is_core(self) -> bool:
         return self.package == CORE
-
-    @property
-    def says(self) -> str:
-        """One line for `nox -l`."""
-        about = self.variant.says
-        return about if self.is_core else f"{self.package.name}: {about}"
 
 
 def cells(declared: Declared, tree: Path = ROOT) -> list[Cell]:
@@ -83,8 +79,15 @@ def _supported(row: Row, tree: Path) -> list[Source]:
 
 
 def _cell(declared: Declared, row: Row, release: Source, core: Source, stack: Stack, variant: Variant) -> Cell:
-    name = _name(declared, row, release, core, stack, variant)
-    return Cell(package=row.package, release=release, core=core, stack=stack, variant=variant, name=name)
+    return Cell(
+        package=row.package,
+        release=release,
+        core=core,
+        stack=stack,
+        variant=variant,
+        name=_name(declared, row, release, core, stack, variant),
+        says=_says(declared, row, release, core, stack, variant),
+    )
 
 
 def _name(declared: Declared, row: Row, release: Source, core: Source, stack: Stack, variant: Variant) -> str:
@@ -98,6 +101,17 @@ def _name(declared: Declared, row: Row, release: Source, core: Source, stack: St
         return f"notorch({', '.join(words)})"
     words += [variant.name] if variant != row.variants[0] else []
     return f"plugin({', '.join([of_release, *words])})"
+
+
+def _says(declared: Declared, row: Row, release: Source, core: Source, stack: Stack, variant: Variant) -> str:
+    """What is tested, and what of it is not the tree on the main stack."""
+    main = declared.main
+    other = [f"release {release}"] if release not in (TREE, core) else []
+    other += [f"against core {core}"] if core != TREE else []
+    other += [f"on Python {stack.python}"] if stack.python != main.python else []
+    other += [f"with torch {stack.torch}"] if stack.torch != main.torch else []
+    other += [f"with transformers {stack.transformers}"] if stack.transformers != main.transformers else []
+    return f"{row.package.name}{', ' if other else ''}{', '.join(other)}: {variant.says}"
 
 
 def parse(name: str, declared: Declared, tree: Path = ROOT) -> Cell:
