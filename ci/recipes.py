@@ -17,7 +17,6 @@ __all__ = [
     "docs",
     "npu",
     "other_pair",
-    "release",
     "source_path",
     "tools",
     "torch",
@@ -41,21 +40,16 @@ LIGHT = (
     "prometheus-client",
     "typing-extensions",
 )
+_WORKFLOWS = ("nox", "pyyaml", "check-jsonschema")
 _READING = ("import-linter", "griffelib")
 _BUILDING = ("build", "setuptools", "setuptools-scm", "towncrier")
 _RELEASING = ("twine", "check-wheel-contents", "cyclonedx-bom", "auditwheel")
 
 
 def tools() -> Environment:
-    """Linters, builders and pytest; nothing of ours is installed."""
-    requirements = ("ruff", "pytest-xdist", *_READING, *_BUILDING, *TESTING)
+    """Linters, builders, what looks at a release, and pytest; nothing of ours is installed."""
+    requirements = ("ruff", "pytest-xdist", *_WORKFLOWS, *_READING, *_BUILDING, *_RELEASING, *TESTING)
     return ensure(ROOT / ".nox" / "tools", Recipe(python=MAIN_PYTHON, requirements=requirements))
-
-
-def release() -> Environment:
-    """What makes a release and looks at it; nothing of ours is installed."""
-    requirements = (*_BUILDING, *_RELEASING, *TESTING)
-    return ensure(ROOT / ".nox" / "releasing", Recipe(python=MAIN_PYTHON, requirements=requirements))
 
 
 def torch() -> Environment:

@@ -23,7 +23,7 @@ from ci.versions import git
 __all__ = ["main"]
 
 WORK = ROOT / ".nox" / "rehearsal"
-_SHARED = ("bases", "tools", "releasing", "matrix/stacks")
+_SHARED = ("bases", "tools", "matrix/stacks")
 """Environments that hold nothing of ours, so that the scene may use those of the repository."""
 
 
@@ -37,15 +37,15 @@ class Said:
 
 def main() -> int:
     """0 where every step shows what it must; the first that does not ends with its output."""
-    tools, releasing = recipes.tools(), recipes.release()
+    tools = recipes.tools()
     scene = _scene(tools)
     report = WORK / "report"
     steps: tuple[tuple[str, Callable[[], None]], ...] = (
         ("the table is the expected one", lambda: _matrix(scene, tools, report)),
         ("bisect finds the commit that breaks toy", lambda: _bisect(scene, tools)),
-        ("a core that breaks a released plugin is not released", lambda: _core_is_refused(scene, releasing, report)),
-        ("toy is released, and nothing else changes", lambda: _release(scene, releasing, report)),
-        ("a release without a change is refused", lambda: _nothing_to_release(scene, releasing)),
+        ("a core that breaks a released plugin is not released", lambda: _core_is_refused(scene, tools, report)),
+        ("toy is released, and nothing else changes", lambda: _release(scene, tools, report)),
+        ("a release without a change is refused", lambda: _nothing_to_release(scene, tools)),
     )
     for name, step in steps:
         print(f"\n##### {name}", flush=True)
@@ -73,17 +73,20 @@ def _scene(tools: Environment) -> Scene:
 def _run(command: list[str | Path], folder: Path) -> Said:
     """Run and print; the output is kept."""
     print("$", *command, flush=True)
-    done = subprocess.run(
+    said: list[str] = []
+    with subprocess.Popen(
         list(map(str, command)),
         cwd=folder,
         env=clean_environ(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-    )
-    print(done.stdout, flush=True)
-    return Said(code=done.returncode, text=done.stdout)
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            said.append(line)
+    return Said(code=process.returncode, text="".join(said))
 
 
 def _demand(holds: bool, what: str) -> None:
@@ -105,17 +108,17 @@ def _bisect(scene: Scene, tools: Environment) -> None:
     _demand(not git(scene.tree, "status", "--porcelain"), "bisect touched the working tree")
 
 
-def _core_is_refused(scene: Scene, releasing: Environment, report: Path) -> None:
-    said = _run([releasing.python, "-m", "ci.release", "core", "--matrix-report", report], scene.tree)
+def _core_is_refused(scene: Scene, tools: Environment, report: Path) -> None:
+    said = _run([tools.python, "-m", "ci.release", "core", "--matrix-report", report], scene.tree)
     _demand(
         said.code == 1 and "plugin(toy 0.1.0, core=tree, py=3.11): fail" in said.text,
         "core was not refused for toy 0.1.0",
     )
 
 
-def _release(scene: Scene, releasing: Environment, report: Path) -> None:
+def _release(scene: Scene, tools: Environment, report: Path) -> None:
     before, tags = git(scene.tree, "rev-parse", "HEAD"), set(git(scene.tree, "tag").split())
-    said = _run([releasing.python, "-m", "ci.release", "toy", "--for-real", "--matrix-report", report], scene.tree)
+    said = _run([tools.python, "-m", "ci.release", "toy", "--for-real", "--matrix-report", report], scene.tree)
     _demand(said.code == 0, "toy could not be released")
     _demand(set(git(scene.tree, "tag").split()) - tags == {"toy-v0.1.2"}, "other tags than toy-v0.1.2 are new")
     changed = git(scene.tree, "diff", "--name-only", before, "HEAD").splitlines()
@@ -129,8 +132,8 @@ def _release(scene: Scene, releasing: Environment, report: Path) -> None:
     _demand(sums.code == 0 and sums.text.count(": OK") == 3, "the checksums of sdist, wheel and bill do not hold")
 
 
-def _nothing_to_release(scene: Scene, releasing: Environment) -> None:
-    said = _run([releasing.python, "-m", "ci.release", "toy", "--skip-cells"], scene.tree)
+def _nothing_to_release(scene: Scene, tools: Environment) -> None:
+    said = _run([tools.python, "-m", "ci.release", "toy", "--skip-cells"], scene.tree)
     _demand(said.code == 1 and "no changelog fragment" in said.text, "a release without a change was not refused")
 
 

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     work = ROOT / ".nox" / "release" / order.entry.name
     work.mkdir(parents=True, exist_ok=True)
     try:
-        release(order, Shop(repository=ROOT, store=HERE, tools=recipes.release(), work=work))
+        release(order, Shop(repository=ROOT, store=HERE, tools=recipes.tools(), work=work))
     except Refused as refused:
         print(f"\nNo release of {order.entry.distribution}: {refused}", file=sys.stderr)
         return 1
