@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from urllib.parse import urlsplit
 
 from serving_requests import Asked, any_request, one_of_each
@@ -194,17 +195,16 @@ class Crowd:
         return self.outcomes.total()
 
     async def warm_up(self, at_once: int) -> None:
-        """So many clients at once, each of which asks every kind of request and reads all: what starts when it is needed is there then."""
+        """So many clients at once ask one kind of request after the other, and read all: what starts when it is needed is there then."""
         chances = [random.Random(f"{self._seed} {index}") for index in range(at_once)]
-        await asyncio.gather(*(self._every_kind(chance) for chance in chances))
+        for same_kind in zip(*(one_of_each(chance) for chance in chances), strict=True):
+            await asyncio.gather(
+                *(self._count(*each) for each in zip(same_kind, repeat(_reads), chances, strict=False))
+            )
 
     async def press(self, clients: int, is_over: Callable[[], bool]) -> None:
         """So many at a time, until it is over."""
         await asyncio.gather(*(self._one_after_another(self._seed * 1000 + index, is_over) for index in range(clients)))
-
-    async def _every_kind(self, chance: random.Random) -> None:
-        for asked in one_of_each(chance):
-            await self._count(asked, _reads, chance)
 
     async def _one_after_another(self, seed: int, is_over: Callable[[], bool]) -> None:
         chance = random.Random(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import re
@@ -16,7 +17,7 @@ from typing import IO
 import httpx
 import psutil
 
-__all__ = ["FLAGS", "Spawned", "spawned", "starting"]
+__all__ = ["FLAGS", "Spawned", "raw_request", "spawned", "starting"]
 
 FLAGS = ("--max-num-seqs", "16", "--num-gpu-blocks-override", "600", "--dtype", "float32")
 START_s = 120.0
@@ -64,8 +65,12 @@ class Spawned:
     @property
     def core(self) -> psutil.Process:
         """The engine core's process."""
-        (core,) = psutil.Process(self.process.pid).children()
+        (core,) = [each for each in psutil.Process(self.process.pid).children() if "EngineCore" in each.name()]
         return core
+
+    def descriptors(self) -> list[int]:
+        """How many the API process and the engine core have open."""
+        return [psutil.Process(self.process.pid).num_fds(), self.core.num_fds()]
 
     def client(self, **more: object) -> httpx.Client:
         """For requests to this server; closes with its `with`."""
@@ -96,6 +101,13 @@ class Spawned:
                 self.lines.append(line.rstrip("\n"))
                 self._news.put(line)
         self._news.put(None)
+
+
+def raw_request(body: Mapping[str, object], path: str = "/v1/completions") -> bytes:
+    """As it goes over the wire."""
+    data = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+    return head.encode() + data
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import time
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from core.tests.serving.spawned import Spawned
+from core.tests.serving.spawned import Spawned, raw_request
 
 LONG: dict[str, Any] = {"prompt": ["Count: 1 2 3"] * 2, "max_tokens": 1900, "ignore_eos": True}
 PATIENCE_s = 60.0
@@ -45,14 +44,12 @@ def aborted(client: httpx.Client) -> float:
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_closed_connection_ends_the_request(server: Spawned, stream: bool) -> None:
     """Aborts are counted: a request that nobody ended would be over soon as well."""
-    body = json.dumps(LONG | {"stream": stream}).encode()
-    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     address = urlsplit(server.url)
     with server.client() as watcher:
         wait_until(watcher, False)
         before = aborted(watcher)
         with socket.create_connection((address.hostname, address.port)) as leaving:
-            leaving.sendall(head.encode() + body)
+            leaving.sendall(raw_request(LONG | {"stream": stream}))
             wait_until(watcher, True)
         wait_until(watcher, False)
         assert aborted(watcher) == before + len(LONG["prompt"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +21,12 @@ ENDLESS = {"prompt": "Count: 1 2 3", "max_tokens": 1900, "ignore_eos": True, "te
 
 
 class Reader:
-    """A client that reads one stream in a thread of its own."""
+    """A client that reads one answer, a stream unless told otherwise, in a thread of its own."""
 
     def __init__(self, server: Spawned, **changes: object) -> None:
         self.lines: list[str] = []
         self.started = threading.Event()
+        self.status = 0
         self._body = {**ENDLESS, **changes}
         self._thread = threading.Thread(target=self._read, args=(server.url,))
         self._thread.start()
@@ -33,6 +36,7 @@ class Reader:
             httpx.Client(base_url=url, timeout=60) as client,
             client.stream("POST", "/v1/completions", json=self._body) as answer,
         ):
+            self.status = answer.status_code
             for line in answer.iter_lines():
                 self.lines.append(line)
                 self.started.set()
@@ -73,20 +77,38 @@ def error_of(events: list[str]) -> str:
     return str(message)
 
 
-def test_sigterm_lets_requests_end_within_the_timeout() -> None:
-    with spawned("--shutdown-timeout", "50") as server:
+def under_way(server: Spawned) -> float:
+    """Requests that run or wait."""
+    with server.client() as client:
+        text = client.get("/metrics").text
+    return sum(map(float, re.findall(r"^vllm:num_requests_(?:running|waiting)\{.*\} (\S+)$", text, re.M)))
+
+
+def wait_until_under_way(server: Spawned, count: int) -> None:
+    deadline_s = time.monotonic() + 60
+    while (found := under_way(server)) != count:
+        assert time.monotonic() < deadline_s, found
+
+
+def test_sigterm_under_load_lets_requests_end_within_the_timeout(tmp_path: Path) -> None:
+    """16 run, 8 wait; half are streams."""
+    with spawned("--shutdown-timeout", "50", environment={"TMPDIR": str(tmp_path)}) as server:
         core = server.core
-        with readers(server, 3, max_tokens=200) as streams:
-            server.signal(signal.SIGTERM)
-            server.wait_for("SIGTERM: the server stops")
-            for stream in streams:
-                *_, last, done = stream.result()
-                assert done == "[DONE]"
-                assert json.loads(last)["choices"][0]["finish_reason"] == "length"
+        asking = [Reader(server, max_tokens=400, stream=index % 2 == 0) for index in range(24)]
+        wait_until_under_way(server, 24)
+        server.signal(signal.SIGTERM)
+        server.wait_for("SIGTERM: the server stops; the 24 requests that run have 50 s to end.")
+        answers = [reader.result() for reader in asking]
+        for *_, last in answers[1::2]:
+            assert json.loads(last)["usage"]["completion_tokens"] == 400
+        for *_, last, done in answers[::2]:
+            assert done == "[DONE]"
+            assert json.loads(last)["choices"][0]["finish_reason"] == "length"
         with pytest.raises(httpx.ConnectError), server.client() as client:
             client.get("/health")
         assert server.exit_status() == 0
         assert_nothing_is_left(server, core)
+        assert not list(tmp_path.iterdir())
 
 
 def test_sigterm_during_the_start_leaves_nothing(tmp_path: Path) -> None:
@@ -121,25 +143,44 @@ def test_a_second_signal_ends_the_wait_and_the_core_ignores_the_first() -> None:
         assert server.exit_status() == 0
 
 
-def test_a_killed_engine_ends_every_request_and_the_server_or_is_started_again() -> None:
-    with spawned("--restart-engine", "1") as server:
+def end_of(reader: Reader) -> str:
+    """The error with which a stream ended, or an answer that was no stream: that says "try again" where the engine comes back."""
+    events = reader.result()
+    assert (reader.status, events[-1]) == (200, "[DONE]") or (reader.status, len(events)) == (503, 1)
+    return error_of(events)
+
+
+def test_a_killed_engine_ends_every_request_and_the_server_or_is_started_again(tmp_path: Path) -> None:
+    with spawned("--restart-engine", "1", environment={"TMPDIR": str(tmp_path)}) as server:
         first = server.core
-        with readers(server, 2) as streams, server.client() as client:
+        with server.client() as client:
+            client.post("/v1/completions", json={"prompt": "x"})
+        before = server.descriptors()
+        with readers(server, 12) as streams, server.client() as client:
+            others = [Reader(server, stream=index % 2 == 0) for index in range(12)]  # some run, some wait
+            wait_until_under_way(server, 24)
             first.kill()
-            for stream in streams:
-                assert "engine has stopped" in error_of(stream.result())
+            for reader in streams + others:
+                assert "engine has stopped" in end_of(reader)
             server.wait_for("is started again; 0 restarts are left.")
             refused = client.post("/v1/completions", json={"prompt": "x"})
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
             assert client.get("/health").status_code == 503
             server.wait_for("The engine runs again.")
             assert client.get("/health").status_code == 200
+            assert client.post("/v1/completions", json={"prompt": "x"}).status_code == 200
+        assert under_way(server) == 0
+        deadline_s = time.monotonic() + 60
+        while (after := server.descriptors()) != before and time.monotonic() < deadline_s:
+            under_way(server)
+        assert after <= before
         second = server.core
         with not_reading(server), readers(server, 4) as streams:
             second.kill()
             for stream in streams:
-                assert "engine has stopped" in error_of(stream.result())
+                assert "engine has stopped" in end_of(stream)
             assert server.exit_status() == 1
         assert "SIGKILL" in server.log
         for core in (first, second):
             assert_nothing_is_left(server, core)
+        assert not list(tmp_path.iterdir())

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import random
 import re
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 import httpx
-import psutil
 
-from core.tests.serving.spawned import Spawned
+from core.tests.serving.spawned import Spawned, raw_request
 
 ENDLESS = {"prompt": "Count: 1 2 3", "max_tokens": 1900, "ignore_eos": True}
 PATIENCE_s = 30.0
@@ -32,18 +33,35 @@ def at_rest(server: Spawned) -> dict[str, float]:
                 return values
 
 
+@contextmanager
+def nothing_left(server: Spawned) -> Iterator[None]:
+    """When what is inside has happened, the server comes to rest, with no more descriptors than before."""
+    assert not any(at_rest(server).values())
+    before = server.descriptors()
+    yield
+    assert not any(at_rest(server).values()), at_rest(server)
+    deadline_s = time.monotonic() + PATIENCE_s
+    while any(map(operator.gt, after := server.descriptors(), before)) and time.monotonic() < deadline_s:
+        at_rest(server)
+    assert not any(map(operator.gt, after, before)), (after, before)
+
+
 async def _cancelled_somewhere(client: httpx.AsyncClient, chance: random.Random) -> None:
-    body = ENDLESS | {
-        "stream": chance.random() < 0.7,
-        "n": chance.choice([1, 1, 3]),
-        "prompt": "Count: 1 2 3 " * chance.randint(1, 40),
-    }
+    said = "Count: 1 2 3 " * chance.randint(1, 40)
+    path, body = chance.choice(
+        [("/v1/completions", {"prompt": [said] * chance.choice([1, 1, 3])}), ("/v1/chat/completions", _user_says(said))]
+    )
+    body = ENDLESS | body | {"stream": chance.random() < 0.7, "n": chance.choice([1, 1, 3])}
     with suppress(asyncio.TimeoutError, httpx.HTTPError):
-        await asyncio.wait_for(_read(client, body), chance.uniform(0.001, 1.0))
+        await asyncio.wait_for(_read(client, path, body), chance.choice([0.001, 0.01, 0.1, 0.5, 1.0]))
 
 
-async def _read(client: httpx.AsyncClient, body: dict[str, object]) -> None:
-    async with client.stream("POST", "/v1/completions", json=body) as answer:
+def _user_says(text: str) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": text}]}
+
+
+async def _read(client: httpx.AsyncClient, path: str, body: dict[str, object]) -> None:
+    async with client.stream("POST", path, json=body) as answer:
         async for _ in answer.aiter_bytes():
             pass
 
@@ -53,32 +71,52 @@ def test_cancelled_requests_leave_nothing(server: Spawned) -> None:
         chance = random.Random(6)
         limits = httpx.Limits(max_connections=64)
         async with httpx.AsyncClient(base_url=server.url, timeout=60, limits=limits) as client:
-            await asyncio.gather(*(_cancelled_somewhere(client, chance) for _ in range(60)))
+            await asyncio.gather(*(_cancelled_somewhere(client, chance) for _ in range(200)))
 
-    asyncio.run(story())
-    assert not any(at_rest(server).values()), at_rest(server)
+    with nothing_left(server):
+        asyncio.run(story())
+
+
+WHOLE = raw_request(ENDLESS | {"stream": True})
+PLACES = (10, len(WHOLE) - 20, len(WHOLE) - 1, len(WHOLE))
+"""In its head, in its body, just before its end, and after it."""
+
+
+def _connected(server: Spawned) -> socket.socket:
+    address = urlsplit(server.url)
+    return socket.create_connection((address.hostname, address.port), timeout=60)
+
+
+def _reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    connection.close()
 
 
 def test_connections_that_break_leave_nothing(server: Spawned) -> None:
-    """With a reset, at every place of a request: in its head, in its body, before the answer, in the stream."""
-    head = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    body = b'{"prompt": "Count: 1 2 3", "max_tokens": 1900, "ignore_eos": true, "stream": true}'
-    whole = head % len(body) + body
-    processes = [psutil.Process(server.process.pid), server.core]
-    assert not any(at_rest(server).values())
-    before = [process.num_fds() for process in processes]
-    address = urlsplit(server.url)
-    for length in [10, len(whole) - 20, len(whole) - 1, len(whole)] * 8:
-        with socket.create_connection((address.hostname, address.port)) as connection:
-            connection.sendall(whole[:length])
-            if length == len(whole):
+    """64 of them with a reset: half one after another, the stream having begun, and half at once, most of them still waiting."""
+    with nothing_left(server):
+        for length in PLACES * 8:
+            connection = _connected(server)
+            connection.sendall(WHOLE[:length])
+            if length == len(WHOLE):
                 connection.recv(1)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    assert not any(at_rest(server).values()), at_rest(server)
-    deadline_s = time.monotonic() + PATIENCE_s
-    while (after := [process.num_fds() for process in processes]) > before and time.monotonic() < deadline_s:
-        at_rest(server)
-    assert after <= before
+            _reset(connection)
+        at_once = [_connected(server) for _ in PLACES * 8]
+        for connection, length in zip(at_once, PLACES * 8, strict=True):
+            connection.sendall(WHOLE[:length])
+        for connection in at_once:
+            _reset(connection)
+
+
+def test_connections_that_are_closed_for_writing_leave_nothing(server: Spawned) -> None:
+    """A client that says that it will say no more has gone, for the server."""
+    with nothing_left(server):
+        for length in PLACES * 2:
+            with _connected(server) as connection:
+                connection.sendall(WHOLE[:length])
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(1 << 16):
+                    pass
 
 
 def test_a_slow_reader_holds_up_nobody(server: Spawned) -> None:
