@@ -46,6 +46,8 @@ VLLM_HTTP_TIMEOUT_KEEP_ALIVE: int
 VLLM_MAX_COMPLETION_PROMPTS: int
 VLLM_CHAT_TEMPLATE_RENDER_TIMEOUT: float
 VLLM_GRAMMAR_COMPILE_TIMEOUT: float
+VLLM_HTTP_TIMEOUT_RECEIVE: float
+VLLM_HTTP_TIMEOUT_SEND: float
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,15 @@ TABLE: tuple[Variable, ...] = (
     Variable("VLLM_MAX_COMPLETION_PROMPTS", _count, "1024", "most prompts that one completion request may give"),
     Variable("VLLM_CHAT_TEMPLATE_RENDER_TIMEOUT", _seconds, "30", "how long a server may render one chat"),
     Variable("VLLM_GRAMMAR_COMPILE_TIMEOUT", _seconds, "5", "how long a schema, regex or grammar may take to compile"),
+    Variable(
+        "VLLM_HTTP_TIMEOUT_RECEIVE",
+        _seconds,
+        "60",
+        "how long a request's head, or 16 KiB of its body, may take to come",
+    ),
+    Variable(
+        "VLLM_HTTP_TIMEOUT_SEND", _seconds, "300", "how long a client may read nothing of an answer that waits for it"
+    ),
 )
 _BY_NAME: Mapping[str, Variable] = {variable.name: variable for variable in TABLE}
 

@@ -115,7 +115,7 @@ class _DeadEngine:
 
 
 def test_a_restart_that_fails_in_an_unforeseen_way_ends_the_server(inside: Served) -> None:
-    def no_memory() -> Any:
+    def no_memory(_begun: object) -> Any:
         raise OSError("Cannot allocate memory")
 
     args = ServerArgs(host="127.0.0.1", port=0, restart_engine=1)

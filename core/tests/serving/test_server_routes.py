@@ -45,6 +45,16 @@ def test_a_key_opens(inside: Served, monkeypatch: pytest.MonkeyPatch, key: str, 
     assert get(server, "/v1/models", headers={"Authorization": f"{scheme} {key}"}).status_code == 200
 
 
+@pytest.mark.parametrize("key", ["schlüssel", "ключ", "voilà"])
+def test_a_key_may_hold_any_character(inside: Served, key: str) -> None:
+    server = inside.with_args(api_key=["first", key])
+    statuses = [
+        get(server, "/v1/models", headers={"Authorization": f"Bearer {shown}".encode()}).status_code
+        for shown in (key, key[:-1], f"{key}ü")
+    ]
+    assert statuses == [200, 401, 401]
+
+
 @pytest.mark.parametrize(
     "header", [None, "Bearer", "Bearer ", "Bearer firs", "Bearer firstt", "Basic first", "first", "Bearer é"]
 )

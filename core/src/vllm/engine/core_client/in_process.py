@@ -94,6 +94,9 @@ class ProcessClient(CoreClient):
         self._is_ready.set()
         return config
 
+    def give_up(self) -> None:
+        self._child.process.kill()
+
     def listen(self, receiver: Receiver) -> None:
         self._ears = _Ears(self._socket, self._child, receiver)
 

@@ -27,6 +27,9 @@ class CoreClient(abc.ABC):
             VllmError: what the core raised at its start; EngineDeadError: its process ended without a word.
         """
 
+    def give_up(self) -> None:
+        """Let a core that is starting start no further, where it can be stopped: `wait_until_ready` raises. From any thread."""
+
     @abc.abstractmethod
     def listen(self, receiver: Receiver) -> None:
         """Hand every message to `receiver` from now on, on the running event loop, in order; at last `Died`, unless `close` came first."""

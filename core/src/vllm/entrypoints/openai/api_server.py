@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -30,9 +29,8 @@ from vllm.entrypoints.openai.responses import router as responses
 from vllm.entrypoints.openai.responses_store import ResponseStore
 from vllm.entrypoints.openai.tokenize_routes import router as tokenize_routes
 from vllm.entrypoints.openai.tokenize_routes import tokenizer_info
-from vllm.errors import ConfigError, PluginError, in_a_sentence
+from vllm.entrypoints.openai.users_code import load_middleware
 from vllm.logger import init_logger
-from vllm.plugins import load_dotted
 
 if TYPE_CHECKING:
     from vllm.engine.async_llm import AsyncLLM
@@ -109,20 +107,11 @@ def _add_middleware(app: FastAPI, args: ServerArgs, state: ServerState) -> None:
 
 
 def _add_users_middleware(app: FastAPI, path: str) -> None:
-    """A class, or an async function (request, call_next)."""
-    found: Any
-    try:
-        found = load_dotted(path)
-    except (ImportError, PluginError) as error:
-        raise ConfigError(f"--middleware {path} cannot be loaded: {in_a_sentence(error)}") from error
+    found = load_middleware(path)
     if isinstance(found, type):
         app.add_middleware(cast("Any", found))
-    elif inspect.iscoroutinefunction(found):
-        app.middleware("http")(found)
     else:
-        raise ConfigError(
-            f"--middleware {path} is neither a class nor an async function.", remedy="see docs/serving.md"
-        )
+        app.middleware("http")(found)
 
 
 def routes_in(routes: Iterable[BaseRoute]) -> Iterator[Route]:

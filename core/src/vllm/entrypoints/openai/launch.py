@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from vllm.engine.core_client.start import start_core
 from vllm.engine.request_log import RequestLog
 from vllm.entrypoints.openai.listener import check_tls, open_listener
 from vllm.entrypoints.openai.parser_options import prepare_parsers
+from vllm.entrypoints.openai.users_code import check_users_code
 from vllm.executor.os_process import name_process
 from vllm.logger import init_logger, set_process_name
 from vllm.plugins import load_general_plugins
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from vllm.config.engine_args import EngineArgs
     from vllm.engine.async_llm import AsyncLLM
+    from vllm.engine.core_client.interface import CoreClient
     from vllm.entrypoints.openai.listener import Listener
     from vllm.entrypoints.openai.server_args import ServerArgs
 
@@ -47,6 +49,7 @@ def serve(engine_args: EngineArgs, args: ServerArgs) -> int:
 def _serve_on(listener: Listener, engine_args: EngineArgs, args: ServerArgs) -> int:
     load_general_plugins()
     prepare_parsers(args)
+    check_users_code(args)
     config = engine_args.create_engine_config()
     client = start_core(config)
     try:  # what is slow to import: the core starts meanwhile
@@ -57,7 +60,13 @@ def _serve_on(listener: Listener, engine_args: EngineArgs, args: ServerArgs) -> 
         raise
     engine = _with_log(AsyncLLM(config, client=client), args)
     _collect_seldom()
-    return run_server(engine, args, listener, start_again=lambda: _with_log(AsyncLLM(config), args))
+
+    def start_again(begun: Callable[[CoreClient], None]) -> AsyncLLM:
+        client = start_core(config)
+        begun(client)
+        return _with_log(AsyncLLM(config, client=client), args)
+
+    return run_server(engine, args, listener, start_again=start_again)
 
 
 def _collect_seldom() -> None:

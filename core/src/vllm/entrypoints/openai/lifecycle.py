@@ -17,7 +17,7 @@ import uvloop
 
 from vllm import envs
 from vllm.entrypoints.openai.api_server import ServerState, build_app, routes_in
-from vllm.entrypoints.openai.http_protocol import BoundedHeads
+from vllm.entrypoints.openai.http_protocol import BoundedConnection
 from vllm.entrypoints.openai.template_helpers import close_template_helpers
 from vllm.errors import VllmError
 from vllm.logger import init_logger, log_like_us
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from vllm.engine.async_llm import AsyncLLM
+    from vllm.engine.core_client.interface import CoreClient
     from vllm.entrypoints.openai.listener import Listener
     from vllm.entrypoints.openai.server_args import ServerArgs
 
@@ -33,12 +34,14 @@ __all__ = ["run_server"]
 
 logger = init_logger(__name__)
 
+StartAgain = Callable[[Callable[["CoreClient"], None]], "AsyncLLM"]
+"""Starts another engine; calls its argument with the core as soon as that has begun to start."""
 _BACKLOG = 2048
 LAST_WORDS_s = 2.0
 """How long clients may take to read the errors of requests that were ended."""
 
 
-def run_server(engine: AsyncLLM, args: ServerArgs, listener: Listener, *, start_again: Callable[[], AsyncLLM]) -> int:
+def run_server(engine: AsyncLLM, args: ServerArgs, listener: Listener, *, start_again: StartAgain) -> int:
     """Serve on the listener until it is over, and shut the engine down; gives the exit status. Takes the main thread's signals."""
     state = ServerState(engine, args)
     app = build_app(engine, args, state=state)
@@ -62,14 +65,14 @@ class _Server(uvicorn.Server):
 class _Life:
     """One run of one server."""
 
-    def __init__(
-        self, state: ServerState, app: FastAPI, listener: Listener, start_again: Callable[[], AsyncLLM]
-    ) -> None:
+    def __init__(self, state: ServerState, app: FastAPI, listener: Listener, start_again: StartAgain) -> None:
         self._state, self._listener, self._start_again = state, listener, start_again
         self._server = _Server(_uvicorn_config(app, state.args))
         self._restarts_left = state.args.restart_engine
         self._state.comes_back = self._restarts_left > 0
         self._stopping = False
+        self._starting: CoreClient | None = None
+        """A core that follows one that died, until it takes requests."""
         self._exit_status = 0
         self._engine_lock = asyncio.Lock()
         _log_routes(app)
@@ -87,7 +90,7 @@ class _Life:
             await self._server.serve(sockets=[self._listener.socket])
         finally:
             self._stopping = True
-            async with self._engine_lock:  # one that is being started comes up first
+            async with self._engine_lock:  # until one that was being started is gone
                 await asyncio.to_thread(self._state.engine.shutdown)
             await watching
             await asyncio.to_thread(close_template_helpers)
@@ -108,6 +111,14 @@ class _Life:
 
     def _stop(self) -> None:
         self._stopping = self._server.should_exit = True
+        if self._starting is not None:  # nobody will need it
+            self._starting.give_up()
+
+    def _begun(self, client: CoreClient) -> None:
+        """Another core starts; called in another thread."""
+        self._starting = client
+        if self._stopping:
+            client.give_up()
 
     def _end_requests(self) -> None:
         """What still runs ends with an error, which its client gets if it reads."""
@@ -120,7 +131,7 @@ class _Life:
         """Whenever the engine dies: another one, or the end."""
         while not self._stopping:
             await self._state.engine.wait_until_dead()
-            if not self._stopping and not await self._replace_engine():
+            if not self._stopping and not await self._replace_engine() and not self._stopping:
                 self._exit_status = 1
                 self._stop()
                 asyncio.get_running_loop().call_later(LAST_WORDS_s, self._server.cut_connections)
@@ -138,22 +149,30 @@ class _Life:
         async with self._engine_lock:
             try:
                 await asyncio.to_thread(self._state.engine.shutdown)
-                self._state.engine = await asyncio.to_thread(self._start_again)
-            except Exception as error:  # whatever it is, a server without an engine must not stay
-                is_known = isinstance(error, VllmError)
-                logger.error("The engine cannot be started again: %s", error, exc_info=None if is_known else error)
+                self._state.engine = await asyncio.to_thread(self._start_again, self._begun)
+            except Exception as error:  # noqa: BLE001 - whatever it is, a server without an engine must not stay
+                self._tell_failed_start(error)
                 self._state.comes_back = False
                 return False
+            finally:
+                self._starting = None
         self._state.comes_back = self._restarts_left > 0
         logger.info("The engine runs again.")
         return True
+
+    def _tell_failed_start(self, error: Exception) -> None:
+        if self._stopping:
+            logger.info("The engine is not started again, because the server stops.")
+            return
+        exc_info = None if isinstance(error, VllmError) else error
+        logger.error("The engine cannot be started again: %s", error, exc_info=exc_info)
 
 
 def _uvicorn_config(app: FastAPI, args: ServerArgs) -> uvicorn.Config:
     log_like_us("uvicorn", args.uvicorn_log_level)
     return uvicorn.Config(
         app,
-        http=BoundedHeads,
+        http=BoundedConnection,
         ws="none",
         log_config=None,
         access_log=not args.disable_uvicorn_access_log,

@@ -53,7 +53,7 @@ class ApiKeyGuard:
 
     def __init__(self, app: ASGIApp, keys: Iterable[str]) -> None:
         self._app = app
-        self._digests = [_digest(key) for key in keys]
+        self._digests = [_digest(key.encode("utf-8", "surrogateescape")) for key in keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._refuses(scope):
@@ -78,13 +78,13 @@ def _is_anthropics(scope: Scope) -> bool:
     return path_of(scope).startswith("/v1/messages")
 
 
-def _shown_key(scope: Scope) -> str | None:
-    """What the client shows; Anthropic's clients have a header of their own."""
-    headers = Headers(scope=scope)
-    scheme, _, shown = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return shown.strip()
-    return headers.get("x-api-key") if _is_anthropics(scope) else None
+def _shown_key(scope: Scope) -> bytes | None:
+    """What the client shows, as it came: headers are bytes. Anthropic's clients have a header of their own."""
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    scheme, _, shown = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return shown.strip(b" \t")
+    return headers.get(b"x-api-key") if _is_anthropics(scope) else None
 
 
 def _unauthorized(scope: Scope) -> JSONResponse:
@@ -95,9 +95,9 @@ def _unauthorized(scope: Scope) -> JSONResponse:
     return JSONResponse(body, status_code=HTTPStatus.UNAUTHORIZED)
 
 
-def _digest(key: str) -> bytes:
+def _digest(key: bytes) -> bytes:
     """Keys of one length, whatever theirs is."""
-    return hashlib.sha256(key.encode()).digest()
+    return hashlib.sha256(key).digest()
 
 
 class RequestIds:

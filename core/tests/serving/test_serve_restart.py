@@ -1,0 +1,29 @@
+"""What ends a server that has no engine at the moment, and what keeps it from starting at all."""
+
+from __future__ import annotations
+
+import signal
+
+import psutil
+import pytest
+
+from core.tests.serving.spawned import spawned, starting
+
+
+def test_sigterm_while_an_engine_is_started_again_ends_the_server_at_once() -> None:
+    with spawned("--restart-engine", "1") as server:
+        server.core.kill()
+        server.wait_for("is started again; 0 restarts are left.")
+        server.signal(signal.SIGTERM)
+        assert server.exit_status() == 0
+        assert "The engine runs again." not in server.log
+        assert "Traceback" not in server.log
+        assert not [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("name", ["nowhere.Middleware", "json.Nothing"])
+def test_a_middleware_that_is_not_there_is_told_before_the_engine_starts(name: str) -> None:
+    with starting("--port", "0", "--middleware", name) as server:
+        assert server.exit_status() == 1
+        assert f"--middleware {name} cannot be loaded" in server.log
+        assert "EngineCore" not in server.log
