@@ -106,7 +106,7 @@ def _name(declared: Declared, row: Row, release: Source, core: Source, stack: St
 def _says(declared: Declared, row: Row, release: Source, core: Source, stack: Stack, variant: Variant) -> str:
     """What is tested, and what of it is not the tree on the main stack."""
     main = declared.main
-    other = [f"release {release}"] if release not in (TREE, core) else []
+    other = [f"release {release}"] if row.package != CORE and release != TREE else []
     other += [f"against core {core}"] if core != TREE else []
     other += [f"on Python {stack.python}"] if stack.python != main.python else []
     other += [f"with torch {stack.torch}"] if stack.torch != main.torch else []
