@@ -84,9 +84,10 @@ def make_scene(tree: Path, scaffold: Callable[[Path], None], source: Path = ROOT
     git(tree, "config", "user.email", "rehearsal@example.invalid")
     _begin(tree, scaffold)
     _deprecate(tree)
-    _commit(tree, "a change that concerns nobody", note="1")
+    _commit(tree, "core: a change that concerns nobody", note="first")
+    _commit(tree, "core: another one", note="second")
     breaking = _remove(tree)
-    _commit(tree, "another change that concerns nobody", "core-v0.3.0", note="2")
+    _commit(tree, "core: one more", "core-v0.3.0", note="third")
     _mend(tree)
     return Scene(tree=tree, breaking=breaking)
 
@@ -99,8 +100,8 @@ def rewrite(file: Path, old: str, new: str) -> None:
 
 
 def _commit(tree: Path, message: str, *tags: str, note: str | None = None) -> str:
-    if note is not None:
-        (tree / "docs" / "note.txt").write_text(note)
+    if note is not None:  # in core, so that a bisection must ask about it
+        (tree / "core" / "changelog.d" / f"+{note}.fixed.md").write_text(f"The {note} of some small changes.\n")
     git(tree, "add", "--all")
     git(tree, "commit", "--quiet", "--message", message)
     for tag in tags:
