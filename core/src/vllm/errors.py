@@ -24,6 +24,7 @@ __all__ = [
     "PluginVersionError",
     "QueueFullError",
     "RpcTimeoutError",
+    "StepFailedError",
     "StepTimeoutError",
     "Unavailable",
     "VllmError",
@@ -139,6 +140,10 @@ class WorkerError(VllmError, RuntimeError):
 
 class DeviceError(WorkerError):
     """A device failed; names it, what it was doing, and the operator where the vendor's error tells it. The engine stops."""
+
+
+class StepFailedError(WorkerError):
+    """A step raised, and its worker is as it was before: a plan that starts anew may follow. The cause is what was raised."""
 
 
 class StepTimeoutError(EngineDeadError, TimeoutError):

@@ -135,6 +135,8 @@ class StepPlan:
     appended_block_ids_A: Int32Array = field(default_factory=lambda: np.empty(0, np.int32))
     grammar_rows_G: Int32Array = field(default_factory=lambda: np.empty(0, np.int32))
     """Slots of sampling rows that need a grammar mask; the mask itself is handed over at sampling time, in this order."""
+    starts_anew: bool = False
+    """The first plan after a step that failed: nothing that earlier plans said of any slot counts, and all rows are in `new`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

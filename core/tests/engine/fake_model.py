@@ -88,7 +88,11 @@ class FakeWorker:
         )
 
     def _apply_deltas(self, plan: StepPlan) -> None:
-        for slot in plan.freed_slots.tolist():
+        if plan.starts_anew:
+            assert {new.slot for new in plan.new} == set(plan.slots_N.tolist()), "a row builds on what counts no more"
+            for held in (self.tokens, self.computed, self.blocks, self.request_of):
+                held.clear()
+        for slot in () if plan.starts_anew else plan.freed_slots.tolist():
             del self.tokens[slot], self.computed[slot], self.blocks[slot], self.request_of[slot]
         for new in plan.new:
             self._take(new)

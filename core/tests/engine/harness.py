@@ -148,13 +148,13 @@ class Harness:
         assert not self.scheduler.has_unfinished_requests(), f"not done after {most_steps} steps"
 
     def check_against_alone(self) -> None:
-        """Every request ended as it would have alone; an aborted one got a beginning of that."""
+        """Every request ended as it would have alone; an aborted or failed one got a beginning of that."""
         assert self.finished.keys() == self.requests.keys()
         for request_id, request in self.requests.items():
             outputs, reason, stop_reason = generate_alone(request)
             finished = self.finished[request_id]
             got = finished.output_token_ids.tolist()
-            if finished.reason is FinishReason.ABORT:
+            if finished.reason in (FinishReason.ABORT, FinishReason.ERROR):
                 assert got == outputs[: len(got)], request_id
             else:
                 assert (got, finished.reason, finished.stop_reason) == (outputs, reason, stop_reason), request_id

@@ -138,6 +138,13 @@ class KeepsItsCache(Mutant, SleepingPlatform):
     runner = "runner_parts.KeepsItsCache"
 
 
+class HurtByErrors(Mutant):
+    """Claims that a step may raise and cost nothing else, where it takes the weights with it."""
+
+    caught_by = ("generation.a_failed_step_costs_its_request",)
+    runner = "runner_parts.HurtByErrors"
+
+
 class ShrinkingBuckets(Mutant):
     """Buckets stand in the wrong order."""
 

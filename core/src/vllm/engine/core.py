@@ -6,12 +6,13 @@ import contextlib
 import gc
 import time
 from collections import deque
+from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
 from vllm.engine.grammar import GrammarManager
 from vllm.engine.kv_sizing import size_kv_cache
 from vllm.engine.scheduler.selection import create_scheduler
-from vllm.errors import ConfigError, EngineDeadError, InvalidRequestError, OutOfMemoryError, VllmError
+from vllm.errors import ConfigError, EngineDeadError, InvalidRequestError, OutOfMemoryError, StepFailedError, VllmError
 from vllm.executor.selection import create_executor
 from vllm.logger import init_logger
 from vllm.messages import FinishReason
@@ -50,6 +51,7 @@ class EngineCore:
         self._grammars = GrammarManager(grammar_factory)
         self._in_flight: deque[tuple[StepPlan, StepHandle]] = deque()
         self._dead: BaseException | None = None
+        self._told_traceback = ""
         self._asleep: frozenset[str] = frozenset()
         gc.collect()
         gc.freeze()  # what was built so far lives as long as the engine: no collection in mid-step walks through it
@@ -73,6 +75,8 @@ class EngineCore:
                 output = handle.result()
             except OutOfMemoryError as error:
                 return self._retract(plan, error)
+            except StepFailedError as error:
+                return self._isolate(plan, error)
             failed = self._grammars.advance(plan, output, self.scheduler.request_of_slot)
             report = self.scheduler.update(plan, output)
             self.scheduler.abort_requests(failed, FinishReason.ERROR)
@@ -195,15 +199,34 @@ class EngineCore:
         """Memory ran out: forget what is in flight and go on with smaller steps, where the workers can."""
         if not self.executor.survives_out_of_memory:
             raise error
-        for _, handle in self._in_flight:
-            with contextlib.suppress(OutOfMemoryError):  # the step that follows one that failed has the same trouble
-                handle.result()
-        self._in_flight.clear()
+        self._drop_in_flight()
         self.scheduler.retract(plan)
         logger.warning(
             "A step of %d tokens is undone; its requests run again in smaller steps. %s", plan.total_tokens, error
         )
         return self.drain_finished()
+
+    def _isolate(self, plan: StepPlan, error: StepFailedError) -> EngineStepOutput | None:
+        """A step raised, and nothing but the step is lost: have the scheduler find out which request it was."""
+        self._drop_in_flight()
+        self._tell_failure(error)
+        if not self.scheduler.isolate(plan):
+            raise error
+        return self.drain_finished()
+
+    def _drop_in_flight(self) -> None:
+        """The steps behind one that failed fail as well."""
+        for _, handle in self._in_flight:
+            with contextlib.suppress(OutOfMemoryError, StepFailedError):
+                handle.result()
+        self._in_flight.clear()
+
+    def _tell_failure(self, error: StepFailedError) -> None:
+        """The traceback once: the same error comes again with every part of the requests that holds the culprit."""
+        traceback = "".join(format_exception(error.__cause__))
+        if traceback != self._told_traceback:
+            logger.error("%s", error, exc_info=error.__cause__)
+        self._told_traceback = traceback
 
     def _forget_finished(self, output: EngineStepOutput) -> EngineStepOutput:
         if output.finished:

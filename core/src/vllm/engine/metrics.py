@@ -156,6 +156,7 @@ _GAUGES = {
     "kv_cache_usage_perc": "Used share of the KV cache, 1 = all.",
 }
 _COUNTERS = {
+    "num_failed_steps": "Steps that raised an error and were undone.",
     "num_preemptions": "Requests put back to the queue for want of KV-cache blocks.",
     "prefix_cache_queries": "Prompt tokens looked up in the prefix cache.",
     "prefix_cache_hits": "Prompt tokens found there.",

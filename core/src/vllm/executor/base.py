@@ -65,7 +65,8 @@ class ExecutorBase(abc.ABC):
         """Start a step. Steps run in submission order; with `max_inflight_steps` > 1 the caller may submit before the last result.
 
         An error of a step comes from its handle's `result`, with the class it had in the worker, and ends the engine: every later call
-        raises EngineDeadError.
+        raises EngineDeadError. Not so StepFailedError, nor OutOfMemoryError where `survives_out_of_memory`: the steps submitted behind it
+        fail as well, and the next plan starts anew.
         """
 
     @abc.abstractmethod
@@ -83,7 +84,7 @@ class ExecutorBase(abc.ABC):
 
     @property
     def survives_out_of_memory(self) -> bool:
-        """Whether a step that raised OutOfMemoryError leaves the workers able to take the next plan (then all its rows are new).
+        """Whether a step that raised OutOfMemoryError leaves the workers able to take a plan that starts anew.
 
         False where ranks wait for each other: one that ran out leaves the others inside a collective.
         """

@@ -3,7 +3,8 @@
     engine ── plans, masks, calls: shared memory (`shared_board`), woken over a socket ──▶ every rank
     engine ◀── tokens: socket of rank 0; errors and answers to calls: sockets of all ranks (`mailbox`)
 
-Whatever goes wrong in a step ends the engine: all processes are gone within seconds, and the error says which worker and why.
+Whatever goes wrong in a step ends the engine: all processes are gone within seconds, and the error says which worker and why. A single
+rank, for which nobody waits, may fail a step and go on: the step's handle raises then.
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ class MultiprocExecutor(ExecutorBase):
     def max_inflight_steps(self) -> int:
         return 2 if self.config.scheduler_config.async_scheduling else 1
 
+    @property
+    def survives_out_of_memory(self) -> bool:
+        return len(self._ranks) == 1
+
     def call(self, method: Callable[Concatenate[WorkerBase, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
         return self._ask(Rpc(method, args, kwargs), timeout_s=None)
 
@@ -99,7 +104,7 @@ class MultiprocExecutor(ExecutorBase):
         self._post(GrammarMask(mask_GW))
 
     def step_output(self, plan: StepPlan, expected: Expected) -> StepOutput:
-        """Wait for rank 0."""
+        """Wait for rank 0. Raises what the step raised, where that was not the engine's end."""
         timeout_s = envs.VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS
         try:
             if expected.missing:
@@ -108,6 +113,8 @@ class MultiprocExecutor(ExecutorBase):
                 self._fatal(self._late(f"Step {plan.step}", expected.number, timeout_s))
         finally:
             self._mailbox.forget(expected)
+        if expected.errors:
+            raise expected.errors[0]
         output: StepOutput = expected.values[0]
         return output
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from vllm.errors import ConfigError, EngineDeadError, OutOfMemoryError
+from vllm.errors import ConfigError, EngineDeadError, OutOfMemoryError, StepFailedError
 from vllm.executor.base import ExecutorBase, StepHandle
 from vllm.executor.rpc import rpc_timeout, worker_function
 from vllm.executor.steps import Failure, check_mask
@@ -95,12 +95,12 @@ class UniProcExecutor(ExecutorBase):
     def _step(self, part: Callable[[], T]) -> T:
         """Run a part of a step. After an error the worker's state is unknown, so that no further step may run.
 
-        Memory that ran out is the exception: the caller frees every slot of the step with its next plan.
+        Memory that ran out, and a step that failed alone, are the exception: the caller's next plan starts anew.
         """
         self._failure.check()
         try:
             return part()
-        except OutOfMemoryError:
+        except (OutOfMemoryError, StepFailedError):
             raise
         except Exception as error:
             self._failure.record(error)

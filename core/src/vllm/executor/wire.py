@@ -67,7 +67,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What a command raised. `fatal`: it was a step, after which the worker's state is unknown."""
+    """What a command raised. `fatal`: after it the worker's state is unknown."""
 
     number: int
     error: PackedError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from vllm.errors import WorkerError
+from vllm.errors import OutOfMemoryError, StepFailedError, WorkerError
 from vllm.executor.main_module import use_main
 from vllm.executor.os_process import die_with_engine, ignore_interrupts, name_process
 from vllm.executor.remote_error import pack_error
@@ -90,6 +90,7 @@ class _Loop:
 
     def __init__(self, worker: WorkerBase, connection: Connection, board: BoardReader) -> None:
         self._worker, self._connection, self._board = worker, connection, board
+        self._ranks = worker.config.parallel_config.world_size
         self._number = -1
         self._broken = False
 
@@ -117,25 +118,27 @@ class _Loop:
                 self._step(self._number, command)
             case Rpc():
                 self._rpc(command)
-            case GrammarMask():  # of a step that failed before it was sampled
-                assert self._broken, "a grammar mask came without its step"
+            case GrammarMask():
+                pass  # of a step that failed before it was sampled
 
     def _step(self, number: int, command: RunStep) -> None:
-        """After an error no further step runs: the engine is about to end this process."""
+        """After an error no further step runs: the engine is about to end this process, but for an error that costs the step alone."""
         if self._broken:
             return
         try:
             self._worker.execute(command.plan)
             output = self._worker.sample(self._mask_of(command))
+        except (OutOfMemoryError, StepFailedError) as error:
+            self._refuse(number, error, fatal=self._ranks > 1)
         except Exception as error:  # noqa: BLE001 - raised again in the engine
             self._refuse(number, error)
         else:
             if self._worker.rank == 0:
                 _send(self._connection, Answer(number, output))
 
-    def _refuse(self, number: int, error: Exception) -> None:
-        self._broken = True
-        _send(self._connection, Refusal(number, pack_error(error), fatal=True))
+    def _refuse(self, number: int, error: Exception, *, fatal: bool = True) -> None:
+        self._broken = fatal
+        _send(self._connection, Refusal(number, pack_error(error), fatal=fatal))
 
     def _mask_of(self, command: RunStep) -> Int32Array | None:
         """The masks of the step, which the engine computes while the forward runs."""

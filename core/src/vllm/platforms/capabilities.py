@@ -36,6 +36,8 @@ class Feature(Enum):
     POOLING = "pooling"
     SLEEP_MODE = "sleep_mode"
     KV_TRANSFER = "kv_transfer"
+    STEP_RECOVERY = "step_recovery"
+    """An error in a step costs the step: see `Platform.survives`."""
     FLOAT32 = "float32"
     """Asked only of a platform whose `supported_dtypes` leave it out: the sharpest laws are in float32, so that it needs a reason."""
 

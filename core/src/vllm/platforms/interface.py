@@ -153,6 +153,16 @@ class Platform(abc.ABC):
         del error
         return None
 
+    def survives(self, error: Exception) -> bool:
+        """Whether an error that came out of a step costs no more than that step.
+
+        Weights, allocator and streams are as before then, nothing that was launched is still at work, and the worker can take a plan that
+        starts anew; what the requests held counts no more. Not asked about memory that ran out, nor where `device_fault` speaks. Default:
+        as `Feature.STEP_RECOVERY` is declared, which is for every error. False: the engine stops.
+        """
+        del error
+        return self.capability(Feature.STEP_RECOVERY).is_usable
+
     def random_seed(self, seed: int) -> None:
         """Seed the device's own generators (dummy weights only; sampling is counter-based and needs none)."""
         del seed

@@ -13,6 +13,7 @@ from vllm.inputs import TokensPrompt
 from vllm.platforms.capabilities import Feature, Support
 from vllm.platforms.selection import load_platform
 from vllm.sampling_params import SamplingParams, StructuredOutputsParams
+from vllm.testing.failing_processor import FAILS_AFTER
 from vllm.testing.forced_token import ARGUMENT
 
 if TYPE_CHECKING:
@@ -40,10 +41,13 @@ class Question:
     """Regular expression that the text must match."""
     forced_token: int | None = None
     """See `vllm.testing.forced_token`."""
+    fails_after_tokens: int | None = None
+    """See `vllm.testing.failing_processor`."""
 
     @property
     def params(self) -> SamplingParams:
         """Two best log-probabilities of every token: their difference is the margin."""
+        arguments = {ARGUMENT: self.forced_token, FAILS_AFTER: self.fails_after_tokens}
         return SamplingParams(
             temperature=0.0 if self.seed is None else 0.8,
             seed=self.seed,
@@ -53,7 +57,7 @@ class Question:
             prompt_logprobs=0 if self.scores_prompt and self.seed is None else None,
             repetition_penalty=self.penalty,
             structured_outputs=None if self.pattern is None else StructuredOutputsParams(regex=self.pattern),
-            extra_args=None if self.forced_token is None else {ARGUMENT: self.forced_token},
+            extra_args={key: value for key, value in arguments.items() if value is not None} or None,
         )
 
     def unscored(self) -> Question:
@@ -75,6 +79,8 @@ class Answer:
     """Of prompt tokens 1 …; empty where not asked for."""
     num_preemptions: int
     num_cached_tokens: int
+    end: str | None = None
+    """The finish reason."""
 
 
 class Engine:
@@ -160,6 +166,7 @@ def _answer(question: Question, output: RequestOutput) -> Answer:
         ),
         num_preemptions=output.metrics.num_preemptions if output.metrics else 0,
         num_cached_tokens=output.num_cached_tokens or 0,
+        end=completion.finish_reason,
     )
 
 

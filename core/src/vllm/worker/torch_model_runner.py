@@ -98,10 +98,7 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
         self.batch = PersistentBatch(num_slots, model.max_model_len, kv_cache_config.block_size)
         pins = self.platform.is_pin_memory_available()
         self.builder = InputBuilder(self.batch, self.constraints, self.device, self._captured_sizes, pins_memory=pins)
-        self.sampling = SamplingSlots(
-            num_slots, model.vocab_size, self.device, self._custom_processors(), self.batch.outputs_of
-        )
-        self.prompt_scorer = PromptScorer(self.batch, model.vocab_size, model.logprobs_mode)
+        self._forget_requests()
 
     @torch.inference_mode()
     def warm_up(self) -> None:
@@ -223,7 +220,17 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
         pin = self.platform.is_pin_memory_available()
         return [processor(self.config, self.device, pin) for processor in classes]
 
+    def _forget_requests(self) -> None:
+        """What is kept of them besides the batch, as at the start; custom processors too, which may have failed half-way."""
+        model, num_slots = self.config.model_config, self.config.scheduler_config.max_num_seqs
+        self.sampling = SamplingSlots(
+            num_slots, model.vocab_size, self.device, self._custom_processors(), self.batch.outputs_of
+        )
+        self.prompt_scorer = PromptScorer(self.batch, model.vocab_size, model.logprobs_mode)
+
     def _apply(self, plan: StepPlan) -> None:
+        if plan.starts_anew:
+            self._forget_requests()
         for slot in plan.freed_slots.tolist():
             self.sampling.remove(slot)
         for new in plan.new:

@@ -16,8 +16,18 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import numpy as np
 
-from vllm.errors import ConfigError, VllmError, WorkerError, near_names
+from vllm.errors import (
+    ConfigError,
+    DeviceError,
+    OutOfMemoryError,
+    StepFailedError,
+    VllmError,
+    WorkerError,
+    in_a_sentence,
+    near_names,
+)
 from vllm.logger import init_logger
+from vllm.platforms.selection import load_platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +70,8 @@ class WorkerBase(abc.ABC):
         self.init_method = init_method
         self.seconds_of: dict[str, float] = {}
         """Duration of each set-up stage."""
+        self._undone: str | None = None
+        """What failed, since when no plan has started anew."""
 
     # -- public, final --------------------------------------------------------------------------------------------------------
 
@@ -108,10 +120,18 @@ class WorkerBase(abc.ABC):
     def execute(self, plan: StepPlan) -> None:
         """Apply the plan's deltas and launch the forward pass. May return before the device is done; `sample` waits.
 
-        Exactly one `sample` follows each `execute` that did not raise, before the next `execute`. After an OutOfMemoryError of either,
-        the next plan names all running slots in `freed_slots`: nothing of what they held counts.
+        Exactly one `sample` follows each `execute` that did not raise, before the next `execute`. After an OutOfMemoryError or a
+        StepFailedError of either, plans are refused until one starts anew: what was planned behind a failed step builds on it.
+
+        Raises:
+            StepFailedError: the step raised, and the platform says that this cost the step alone (`Platform.survives`).
         """
-        self._execute(plan)
+        if plan.starts_anew:
+            self._undone = None
+        elif self._undone is not None:
+            raise StepFailedError(f"Step {plan.step} was planned behind a step that failed: {self._undone}")
+        with self._failing_alone(f"Step {plan.step} of {plan.total_tokens} tokens"):
+            self._execute(plan)
 
     @final
     def sample(self, grammar_mask_GW: Int32Array | None = None) -> StepOutput:
@@ -121,7 +141,8 @@ class WorkerBase(abc.ABC):
             grammar_mask_GW: allowed-token bits, int32 [len(plan.grammar_rows_G), ceil(vocab / 32)], row order of
                 `plan.grammar_rows_G`; bit t of word w allows token 32 w + t. None if the plan has no grammar rows.
         """
-        output = self._sample(grammar_mask_GW)
+        with self._failing_alone("Sampling a step's tokens"):
+            output = self._sample(grammar_mask_GW)
         assert int(np.sum(output.counts_N)) == len(output.token_ids_M), "StepOutput: counts and tokens disagree"
         return output
 
@@ -211,6 +232,27 @@ class WorkerBase(abc.ABC):
 
     def _shutdown(self) -> None:
         """Nothing to free."""
+
+    @contextmanager
+    def _failing_alone(self, what: str) -> Iterator[None]:
+        """An error of a step becomes a StepFailedError where nothing but the step is lost; others pass."""
+        try:
+            yield
+        except OutOfMemoryError as error:
+            self._undone = in_a_sentence(error)
+            raise
+        except Exception as error:
+            if not self._survives(error):
+                raise
+            self._undone = in_a_sentence(error)
+            raise StepFailedError(f"{what} failed: {self._undone}") from error
+
+    def _survives(self, error: Exception) -> bool:
+        """Never with several ranks: one that raised leaves the others inside a collective."""
+        if self.config.parallel_config.world_size > 1 or isinstance(error, (MemoryError, DeviceError)):
+            return False
+        platform = load_platform(self.config.platform)
+        return platform.survives(error) and platform.device_fault(error) is None
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:

@@ -54,6 +54,9 @@ class AscendPlatform(Platform):
         return {
             **dict.fromkeys(full, Capability.full()),
             Feature.LOGITS_SOFT_CAP: Capability.unsupported("npu_fused_infer_attention_score has no soft cap"),
+            Feature.STEP_RECOVERY: Capability.unsupported(
+                "an operator's error comes out at a later call, when what else was launched may still be at work"
+            ),
             Feature.FLOAT32: Capability.unsupported(
                 "npu_fused_infer_attention_score takes queries, keys and values of 16 bits only"
             ),

@@ -61,6 +61,7 @@ class CpuRefPlatform(Platform):
             *(Feature.LOGITS_SOFT_CAP, Feature.STRUCTURED_OUTPUT, Feature.CUSTOM_LOGITS_PROCESSORS),
             Feature.MIXTURE_OF_EXPERTS,
             Feature.QUANTIZATION,
+            Feature.STEP_RECOVERY,  # torch on a CPU raises before or after it computes: an error leaves nothing half done but the step
         )
         missing = {
             Feature.GRAPH_CAPTURE: Capability.unsupported("a CPU has no launch cost that a recorded graph would save"),

@@ -69,6 +69,7 @@ class SpyrePlatform(Platform):
         )
         several_tokens = "decode steps are compiled for one token per row, and verifying drafts takes several"
         fp32 = Capability.unsupported("the card computes in fp16")
+        no_promise = Capability.unsupported("the card's software does not say in what state an error leaves the card")
         limits = {
             Feature.FLOAT32: fp32 if Settings.read().runs_on_card else Capability.full(),
             Feature.GRAPH_CAPTURE: Capability.unsupported("every step is compiled before the first request instead"),
@@ -81,6 +82,7 @@ class SpyrePlatform(Platform):
             Feature.POOLING: Capability.not_yet("its static shapes wait for the core's pooling"),
             Feature.SLEEP_MODE: Capability.unsupported("the card's software does not give memory back"),
             Feature.KV_TRANSFER: Capability.unsupported("the card's software hands no cache out"),
+            Feature.STEP_RECOVERY: no_promise if Settings.read().runs_on_card else Capability.full(),
         }
         return {**dict.fromkeys(full, Capability.full()), **limits}
 

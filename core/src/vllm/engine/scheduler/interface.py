@@ -35,6 +35,8 @@ class SchedulerStats:
     inter_token_counts: tuple[int, ...] = ()
     """Times between two tokens of one request, counted by the buckets of `latency_buckets.INTER_TOKEN_BOUNDS_S`; () = not measured."""
     inter_token_sum_s: float = 0.0
+    num_failed_steps: int = 0
+    """Steps that raised and were undone: memory that ran out is not among them."""
 
 
 class SchedulerInterface(abc.ABC):
@@ -74,8 +76,18 @@ class SchedulerInterface(abc.ABC):
     def retract(self, plan: StepPlan) -> None:
         """No step in flight counts: memory ran out in the oldest, `plan`. Its requests are computed anew, in smaller steps.
 
-        Where a smaller step is impossible, the requests of `plan` end with FinishReason.ERROR; the others go on.
+        The next plan says that it starts anew. Where a smaller step is impossible, the requests of `plan` end with FinishReason.ERROR;
+        the others go on.
         """
+
+    def isolate(self, plan: StepPlan) -> bool:
+        """No step in flight counts: an error was raised in the oldest, `plan`, and the workers are well. Find out whose fault it is.
+
+        Who is, ends with FinishReason.ERROR; the others are computed anew, and the next plan says that it starts anew. False: give up,
+        the engine stops with the error. The default gives up.
+        """
+        del plan
+        return False
 
     @abc.abstractmethod
     def drain_finished(self) -> EngineStepOutput | None:

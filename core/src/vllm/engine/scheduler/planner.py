@@ -145,7 +145,7 @@ class StepPlanner:
 
     def _admit_waiting(self, draft: StepDraft, room: int) -> None:
         state = self.state
-        while len(state.waiting) and room > 0 and self._has_seat():
+        while state.waiting.has_next and room > 0 and self._has_seat():
             request = state.waiting.head()
             hit = self._find_hit(request)
             rest = request.num_known_tokens - len(hit) * state.kv.block_size
@@ -219,9 +219,11 @@ class StepPlanner:
             appended_index_A=draft.appended.index_A,
             appended_block_ids_A=draft.appended.block_ids_A,
             grammar_rows_G=grammar_G,
+            starts_anew=state.starts_anew,
         )
         self.decode_steps_since_prefill = 0 if draft.prefill_rows else self.decode_steps_since_prefill + 1
         state.freed.clear()
+        state.starts_anew = False
         state.inflight.append(plan.step)
         state.next_step += 1
         return plan

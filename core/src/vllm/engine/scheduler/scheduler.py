@@ -13,6 +13,7 @@ from vllm.engine.kv_cache.manager import KVCacheManager
 from vllm.engine.scheduler.admission import AdmissionRules
 from vllm.engine.scheduler.interface import SchedulerInterface, SchedulerStats
 from vllm.engine.scheduler.invariants import check_scheduler
+from vllm.engine.scheduler.isolation import Isolation
 from vllm.engine.scheduler.limits import StepLimits
 from vllm.engine.scheduler.planner import StepPlanner
 from vllm.engine.scheduler.request import Request
@@ -58,6 +59,7 @@ class Scheduler(SchedulerInterface):
         watermark_blocks = int(cache.watermark * self._kv.pool.num_usable)
         self._planner = StepPlanner(self._state, watermark_blocks=watermark_blocks)
         self._updater = StepUpdater(self._state)
+        self._isolation = Isolation(self._state)
         self._rules = AdmissionRules(self._state, config.scheduler_config)
 
     def add_request(self, request: EngineRequest) -> None:
@@ -93,6 +95,10 @@ class Scheduler(SchedulerInterface):
 
     def schedule(self) -> StepPlan | None:
         """The next step, or None when nothing can run now."""
+        if self._isolation.is_active:
+            if self._state.inflight:
+                return None
+            self._isolation.settle()
         plan = self._planner.plan()
         if plan is not None or not self._state.inflight:
             self._state.queue_stands = bool(len(self._state.waiting))
@@ -101,6 +107,7 @@ class Scheduler(SchedulerInterface):
     def update(self, plan: StepPlan, output: StepOutput) -> EngineStepOutput:
         """Take the result of the oldest step in flight."""
         self._state.limits.note_step()
+        self._isolation.note_step(gave_tokens=len(output.token_ids_M) > 0)
         return self._updater.apply(plan, output)
 
     def retract(self, plan: StepPlan) -> None:
@@ -110,6 +117,18 @@ class Scheduler(SchedulerInterface):
         state.requeue_all()
         if not state.limits.shrink(plan.total_tokens, has_prefill=plan.total_tokens > len(plan.slots_N)):
             self.abort_requests([each for each in request_ids if each is not None], FinishReason.ERROR)
+
+    def isolate(self, plan: StepPlan) -> bool:
+        """No step in flight counts: an error was raised in the oldest. See `Isolation`."""
+        state = self._state
+        ends_N = zip(plan.slots_N.tolist(), (plan.num_computed_N + plan.num_scheduled_N).tolist(), strict=True)
+        rows = {self.request_of_slot(slot): tokens for slot, tokens in ends_N}
+        state.requeue_all()
+        state.counters.failed_steps += 1
+        convicted = self._isolation.blame({each: tokens for each, tokens in rows.items() if each is not None})
+        if convicted is not None:
+            self.abort_requests([convicted], FinishReason.ERROR)
+        return not self._isolation.is_hopeless
 
     def drain_finished(self) -> EngineStepOutput | None:
         """Ends that no step will carry; None if there are none."""
@@ -140,6 +159,7 @@ class Scheduler(SchedulerInterface):
             generation_tokens=counters.generation_tokens,
             inter_token_counts=counters.inter_token_times.counts,
             inter_token_sum_s=counters.inter_token_times.sum_s,
+            num_failed_steps=counters.failed_steps,
         )
 
     def check_invariants(self) -> None:

@@ -32,6 +32,7 @@ class Counters:
         self.prefix_hits = 0
         self.prompt_tokens = 0
         self.generation_tokens = 0
+        self.failed_steps = 0
         self.inter_token_times = InterTokenTimes()
 
 
@@ -59,6 +60,8 @@ class SchedulerState:
         self.next_step = 0
         self.freed: list[int] = []
         """Slots to name in the next plan."""
+        self.starts_anew = False
+        """What earlier plans said counts no more, as the next one will say."""
         self.ended: list[FinishedRequest] = []
         """Ends not reported yet, with their log-probabilities."""
         self.ended_logprobs: list[tuple[str, SampledLogprobs]] = []
@@ -105,6 +108,13 @@ class SchedulerState:
         self._register_filled(slot)
         self._requeue(slot)
 
+    def preempt_all(self) -> None:
+        """Every running request goes back to the queue; what it has computed stays in the prefix cache."""
+        assert not self.inflight, "a request whose step is in flight must not lose its blocks"
+        for slot in list(self.slot_of.values()):
+            self._register_filled(slot)
+            self._requeue(slot)
+
     def requeue_all(self) -> None:
         """Nothing that runs counts any more: every running request goes back to the queue with its outputs, and no block is cached."""
         self.inflight.clear()
@@ -114,6 +124,7 @@ class SchedulerState:
         for slot in list(self.slot_of.values()):
             self._requeue(slot)
         self.kv.reset_prefix_cache()  # blocks are findable from their planning on, and these were never written
+        self.starts_anew = True
 
     def _requeue(self, slot: int) -> None:
         request = self.slots.request(slot)

@@ -16,9 +16,11 @@ class WaitingQueue:
     def __init__(self) -> None:
         self._heap: list[tuple[tuple[float, ...], Request]] = []
         self._alive: dict[str, Request] = {}
-        """By request id. An entry of the heap that is not in here was aborted and is skipped."""
+        """By request id. An entry of the heap that is not in here was taken out and is skipped."""
         self.num_tokens = 0
         """Of all prompts together."""
+        self.only: frozenset[str] | None = None
+        """While some are on trial: only these may come out, the others stay where they are."""
 
     def __len__(self) -> int:
         return len(self._alive)
@@ -36,8 +38,17 @@ class WaitingQueue:
         self.num_tokens += request.num_prompt_tokens
         heapq.heappush(self._heap, (request.order, request))
 
+    @property
+    def has_next(self) -> bool:
+        """Whether there is a `head`."""
+        return bool(self._alive) if self.only is None else not self.only.isdisjoint(self._alive)
+
     def head(self) -> Request:
         """The next request; there is one."""
+        if self.only is not None:
+            return min(
+                (self._alive[each] for each in self.only & self._alive.keys()), key=lambda request: request.order
+            )
         while self._alive.get(self._heap[0][1].message.request_id) is not self._heap[0][1]:
             heapq.heappop(self._heap)
         return self._heap[0][1]
@@ -45,7 +56,6 @@ class WaitingQueue:
     def pop(self) -> Request:
         """Take the next request out; there is one."""
         request = self.head()
-        heapq.heappop(self._heap)
         del self._alive[request.message.request_id]
         self.num_tokens -= request.num_prompt_tokens
         return request

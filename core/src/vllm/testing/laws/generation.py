@@ -15,6 +15,7 @@ from vllm.testing.bounded_executor import BOUNDED
 from vllm.testing.comparing_runs import follows_reference, same_answers
 from vllm.testing.engines import Answer, Engine, Question, open_engine
 from vllm.testing.expert_model import write_expert_model
+from vllm.testing.failing_processor import Failing
 from vllm.testing.forced_token import ForcedToken
 from vllm.testing.law import law
 from vllm.testing.quantised_checkpoint import w8a8_folder
@@ -178,11 +179,25 @@ def custom_processors_are_applied(bench: Bench) -> None:
     forced = 77
     asked = [Question(prompt=counting(i), max_tokens=4 + 3 * i, forced_token=forced) for i in range(3)]
     questions = _questions(bench)
-    with _engine(bench, logits_processors=(f"{ForcedToken.__module__}.{ForcedToken.__qualname__}",)) as engine:
+    with _engine(bench, logits_processors=(ForcedToken.path(),)) as engine:
         answers = engine.ask(*asked, *questions)
     for number, answer in enumerate(answers[:3]):
         bench.equal(f"tokens of request {number}", set(answer.tokens), {forced})
     same_answers(bench, answers[3:], _alone(bench))
+
+
+@law(Feature.STEP_RECOVERY, Feature.CUSTOM_LOGITS_PROCESSORS)
+def a_failed_step_costs_its_request(bench: Bench) -> None:
+    """Where a step may raise and cost nothing else, a request that makes its steps raise ends alone, with an error, and changes nobody."""
+    questions = _questions(bench)
+    bad = [Question(prompt=counting(40 + i), max_tokens=12, seed=i or None, fails_after_tokens=3 * i) for i in range(3)]
+    with _engine(bench, logits_processors=(Failing.path(),)) as engine:
+        for _ in range(2):  # what failed must not be found later either
+            answers = engine.ask(*questions[:2], *bad, *questions[2:])
+            failed = answers[2:5]
+            bench.equal("ends of the requests that fail", [answer.end for answer in failed], ["error"] * 3)
+            bench.equal("tokens that they got before", [len(answer.tokens) for answer in failed], [0, 3, 6])
+            same_answers(bench, answers[:2] + answers[5:], _alone(bench))
 
 
 @law(Feature.QUANTIZATION)
