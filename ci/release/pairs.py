@@ -17,7 +17,7 @@ from ci.release.compatibility import claimed_range
 from ci.release.metadata import core_range, read_metadata
 from ci.release.refusal import Refused
 
-__all__ = ["Partner", "cores_for", "ends", "plugins_for"]
+__all__ = ["Partner", "claimants", "cores_for", "ends", "plugins_for"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,12 +65,12 @@ def cores_for(wheel: Path, store: Store, tools: Environment, *, for_real: bool) 
 
 
 def plugins_for(version: Version, store: Store, tools: Environment) -> list[Partner]:
-    """Every plugin that claims this core: its newest release that does, and the tree's.
+    """The plugins that claim this core.
 
     Raises:
         Refused: none does; a core that no plugin claims runs nowhere.
     """
-    sources = [(entry, source) for entry in PLUGINS for source in _claiming(entry, version, store)]
+    sources = claimants(version, store)
     if not sources:
         ranges = ", ".join(f"{entry.name} {claimed_range(entry, store.repository)}" for entry in PLUGINS)
         raise Refused(
@@ -78,6 +78,11 @@ def plugins_for(version: Version, store: Store, tools: Environment) -> list[Part
             remedy="widen the ranges of the plugins that work with it",
         )
     return [Partner(entry=entry, source=source, wheel=store.wheel(entry, source, tools)) for entry, source in sources]
+
+
+def claimants(version: Version, store: Store) -> list[tuple[Package, Source]]:
+    """Of every plugin the newest release that claims this core, and the tree's where that does."""
+    return [(entry, source) for entry in PLUGINS for source in _claiming(entry, version, store)]
 
 
 def _claiming(entry: Package, version: Version, store: Store) -> Iterable[Source]:

@@ -113,8 +113,8 @@ def test_a_page_names_no_flag_or_variable_that_the_core_does_not_know(name: str)
     assert unknown == []
 
 
-OTHERS_FLAGS = {"--force-reinstall"}
-"""Of pip."""
+OTHERS_FLAGS = {"--force-reinstall", *re.findall(r'"(--[a-z-]+)"', (ROOT / "ci/release/__main__.py").read_text())}
+"""Of pip, and of the release."""
 
 
 def test_the_pages_of_the_navigation_are_those_of_the_folder() -> None:
