@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vllm import envs
 from vllm.errors import ConfigError
 from vllm.executor.main_module import main_path
-from vllm.executor.os_process import usable_cores
+from vllm.executor.os_process import child_environment, usable_cores
 from vllm.executor.shared_board import BoardWriter
 from vllm.executor.wire import Stop, encode
 from vllm.executor.worker_handle import WorkerHandle
@@ -134,7 +134,7 @@ def _environment(ranks: int) -> dict[str, str]:
             "a script needs no `if __name__ == '__main__'` for it.",
             envs.VLLM_WORKER_MULTIPROC_METHOD,
         )
-    environment = dict(os.environ)
+    environment = child_environment()
     environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all ranks are on this machine
     threads = environment.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // ranks)))
     logger.info("%d worker processes, each with OMP_NUM_THREADS=%s on %d cores.", ranks, threads, usable_cores())

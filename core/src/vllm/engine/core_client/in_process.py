@@ -25,6 +25,7 @@ from vllm.engine.on_loop import on_loop
 from vllm.errors import ConfigError, EngineDeadError
 from vllm.executor.child_process import ChildProcess
 from vllm.executor.main_module import main_path
+from vllm.executor.os_process import child_environment
 from vllm.executor.remote_error import pack_error, unpack_error
 from vllm.logger import init_logger
 
@@ -53,7 +54,7 @@ class ProcessClient(CoreClient):
         self._socket = self._context.socket(zmq.PAIR)
         try:
             address = _bind(self._socket, self._folder)
-            self._child = ChildProcess(NAME, "vllm.engine.core_client.process_main")
+            self._child = ChildProcess(NAME, "vllm.engine.core_client.process_main", environment=child_environment())
         except BaseException:
             self._context.destroy(0)
             shutil.rmtree(self._folder, ignore_errors=True)
