@@ -23,7 +23,7 @@ from ci.matrix.declared import Declared, Stack
 from ci.packages import CORE, ROOT
 from ci.recipes import LIGHT, TESTING
 
-__all__ = ["NotInstallable", "Place", "make_place", "slug", "stack_constraints", "wheel_version"]
+__all__ = ["NotInstallable", "Place", "above", "make_place", "slug", "stack_constraints", "wheel_version"]
 
 
 class NotInstallable(RuntimeError):
@@ -57,7 +57,7 @@ def make_place(cell: Cell, wheels: list[Path], declared: Declared, cache: Path, 
     below = _shared(cell, declared, cache, with_torch=cell.variant.torch and not refused)
     folder = cache / "cells" / slug(cell.name)
     shutil.rmtree(folder, ignore_errors=True)
-    environment = _above(below, folder / "environment")
+    environment = above(below, folder / "environment")
     options = ["--no-deps"] if refused or not cell.variant.torch else ["-c", str(below.constraints)]
     _pip(below, environment, [*options, *map(str, wheels)])
     return Place(environment=environment, folder=folder)
@@ -107,7 +107,7 @@ def _pins(line: str, names: set[str]) -> bool:
     return canonicalize_name(Requirement(line).name) in {canonicalize_name(name) for name in names}
 
 
-def _above(below: Environment, path: Path) -> Environment:
+def above(below: Environment, path: Path) -> Environment:
     """An environment without pip that also sees what lies in the one below."""
     _quiet([below.python, "-m", "venv", "--without-pip", path])
     (above,) = path.glob("lib/python*/site-packages")

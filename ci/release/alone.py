@@ -14,7 +14,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from ci.environments import Environment, Recipe, clean_environ, ensure, run
+from ci.environments import Environment, Recipe, clean_environ, ensure
+from ci.matrix.places import above
 from ci.packages import PACKAGES, ROOT
 from ci.recipes import MAIN_PYTHON
 from ci.release.metadata import read_metadata
@@ -50,11 +51,7 @@ def clean_environment(
     """
     base = _base(sorted({*third_party(wheels), *more}), alone)
     shutil.rmtree(path, ignore_errors=True)
-    run(base.python, "-m", "venv", "--without-pip", path)
-    (own,) = (path / "lib").glob("python*/site-packages")
-    (below,) = (base.path / "lib").glob("python*/site-packages")
-    (own / "below.pth").write_text(f"{below}\n")
-    environment = Environment(path=path)
+    environment = above(base, path)
     environment.install("--no-index", *wheels)
     return environment
 
