@@ -77,6 +77,17 @@ class Browser:
             look(); }})"""
         assert self.value(waited) is True
 
+    def resize(self, width: int, height: int) -> None:
+        """Look at it on a screen of this size."""
+        self._call(
+            "Emulation.setDeviceMetricsOverride",
+            session=self._session,
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 500,
+        )
+
     def picture(self, path: Path) -> None:
         """The whole page as PNG."""
         data = self._call("Page.captureScreenshot", session=self._session, captureBeyondViewport=True)["data"]

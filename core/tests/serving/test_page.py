@@ -99,6 +99,11 @@ def test_it_asks_for_the_key_shows_the_numbers_and_chats(page: Browser, guarded:
     page.wait_for("byId('ended').textContent === '2 requests ended'")
     page.wait_for("byId('e2el').querySelectorAll('rect').length > 0 && byId('running').textContent === '0'")
     page.wait_for("byId('course').querySelector('polyline') !== null && byId('state').textContent === '● live'")
+    for width, height in ((1280, 800), (390, 844)):  # nothing is cut off, on a phone neither
+        page.resize(width, height)
+        page.wait_for(
+            f"innerWidth === {width} && document.documentElement.scrollWidth === document.documentElement.clientWidth"
+        )
     assert [line for line in page.log if "401" not in line] == []
 
 
