@@ -5,6 +5,7 @@ No scripts; readable in a light and in a dark room, and on paper.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -99,7 +100,8 @@ def _sum(results: Sequence[Result]) -> str:
 
 def _grid(results: Sequence[Result]) -> str:
     """Releases of the plugin downwards, cores across; empty where there is only the tree."""
-    main = [each for each in results if _is_main(each, results[0])]
+    axes = Counter(map(_axes, results))
+    main = [each for each in results if _axes(each) == axes.most_common(1)[0][0]]
     cores, releases = (_ordered(getattr(each, axis) for each in main) for axis in ("core", "release"))
     if len(cores) == len(releases) == 1:
         return ""
@@ -115,10 +117,9 @@ def _grid(results: Sequence[Result]) -> str:
     )
 
 
-def _is_main(each: Result, first: Result) -> bool:
-    """Cells that differ from the package's first in core and release only."""
-    axes = ("variant", "python", "torch", "transformers")
-    return all(getattr(each, axis) == getattr(first, axis) for axis in axes)
+def _axes(each: Result) -> tuple[str | None, ...]:
+    """All but core and release: most cells that share these are the pairs of releases."""
+    return each.variant, each.python, each.torch, each.transformers
 
 
 def _ordered(labels: Iterable[str]) -> list[str]:
@@ -151,8 +152,14 @@ def _cell(result: Result, *, anchor: bool = False) -> str:
     made = f"<p><small>{escape(versions)}{log}</small></p>" if versions or log else ""
     return (
         f'<li class="{_tone(result.status)}"{place}><span class="badge">{_SIGNS[result.status]} {result.status.value}</span>'
-        f"<div><code>{escape(result.cell)}</code>{told}{laws}{made}</div><time>{duration(result.seconds)}</time></li>"
+        f"<div><code>{escape(result.cell)}</code>{told}{laws}{made}</div>{_time(result)}</li>"
     )
+
+
+def _time(result: Result) -> str:
+    """The whole, and what of it went before the first step."""
+    before = f"<small>{duration(result.prepared_s)} to install</small>" if result.prepared_s >= 1 else ""
+    return f"<time>{duration(result.seconds)}{before}</time>"
 
 
 def _note(result: Result) -> str:

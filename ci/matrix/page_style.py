@@ -34,13 +34,14 @@ td { padding:0; min-width:112px; } td a, td span { display:block; padding:7px 11
   color:var(--tone); font-weight:600; font-size:13.5px; text-decoration:none; line-height:1.3; }
 td small { display:block; color:inherit; opacity:.85; font-size:12px; } td.none { background:none; }
 .cells { list-style:none; margin:0; padding:0; }
-.cells li { display:grid; grid-template-columns:104px minmax(0,1fr) 62px; gap:14px; padding:9px 0; border-top:1px solid var(--line); }
+.cells li { display:grid; grid-template-columns:124px minmax(0,1fr) 104px; gap:14px; padding:9px 0; border-top:1px solid var(--line); }
 .cells li:first-child { border-top:0; } .cells li:target { background:var(--track); }
 .badge { justify-self:start; align-self:start; padding:1px 9px; border-radius:9px; background:var(--tint); color:var(--tone);
   font-size:12.5px; font-weight:600; white-space:nowrap; }
+a { color:inherit; }
 code { font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace; overflow-wrap:anywhere; }
 .cells p { margin:1px 0 0; color:var(--soft); font-size:13.5px; overflow-wrap:anywhere; }
-.cells time { text-align:right; font-variant-numeric:tabular-nums; color:var(--soft); }
+.cells time { text-align:right; font-variant-numeric:tabular-nums; color:var(--soft); } .cells time small { display:block; }
 details { margin-top:4px; } summary { cursor:pointer; color:var(--soft); font-size:13px; } summary b { color:var(--fail); font-weight:600; }
 pre { margin:4px 0 8px; padding:9px 12px; border-radius:8px; background:var(--track); font-size:12.5px; line-height:1.45;
   white-space:pre-wrap; overflow-wrap:anywhere; }

@@ -66,13 +66,23 @@ class Result:
     """Distribution -> version of the wheels that were installed."""
     log: str
     """File name beside the report; empty where nothing was run."""
+    prepared_s: float = 0.0
+    """Of these seconds, what building the wheels and making the environment took."""
 
     @property
     def first_broken(self) -> str:
         return self.broken[0].law if self.broken else ""
 
 
-def result(cell: Cell, outcome: Outcome, *, seconds: float, versions: Mapping[str, str], log: str) -> Result:
+def result(
+    cell: Cell,
+    outcome: Outcome,
+    *,
+    seconds: float,
+    versions: Mapping[str, str],
+    log: str,
+    prepared_s: float = 0.0,
+) -> Result:
     """The row of a cell."""
     torch = cell.variant.torch
     return Result(
@@ -91,6 +101,7 @@ def result(cell: Cell, outcome: Outcome, *, seconds: float, versions: Mapping[st
         seconds=round(seconds, 2),
         versions=versions,
         log=log,
+        prepared_s=round(prepared_s, 2),
     )
 
 

@@ -47,9 +47,18 @@ class Site:
         return self.wheels[key]
 
 
+@dataclass(kw_only=True, slots=True)
+class _Watch:
+    started_s: float = field(default_factory=time.monotonic)
+    prepared_s: float = 0.0
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.started_s
+
+
 def run_cell(cell: Cell, site: Site) -> Result:
     """The cell's row; never raises for what a combination may do."""
-    started_s = time.monotonic()
+    watch = _Watch()
     log = site.logs / f"{slug(cell.name)}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
@@ -60,14 +69,15 @@ def run_cell(cell: Cell, site: Site) -> Result:
     else:
         try:
             wheels = _wheels(cell, site)
-            outcome = _tried(cell, wheels, site, log)
+            outcome = _tried(cell, wheels, site, log, watch)
         except (BuildFailed, UnknownSource, NotInstallable) as error:
             log.write_text(f"{error}\n", encoding="utf-8")
             outcome = Outcome(status=Status.UNBUILT, why=str(error).splitlines()[-1])
     return result(
         cell,
         outcome,
-        seconds=time.monotonic() - started_s,
+        seconds=watch.seconds(),
+        prepared_s=watch.prepared_s,
         versions={entry.distribution: wheel_version(wheel) for entry, wheel in wheels.items()},
         log=f"{site.logs.name}/{log.name}" if log.is_file() else "",
     )
@@ -81,11 +91,12 @@ def _wheels(cell: Cell, site: Site) -> dict[Package, Path]:
     return wheels | {entry: site.wheel(entry, TREE) for entry in cell.variant.beside}
 
 
-def _tried(cell: Cell, wheels: dict[Package, Path], site: Site, log: Path) -> Outcome:
+def _tried(cell: Cell, wheels: dict[Package, Path], site: Site, log: Path, watch: _Watch) -> Outcome:
     wanted = None if cell.is_core else claimed_range(_metadata(wheels[cell.package]))
     core_version = wheel_version(wheels[CORE])
     refused = wanted is not None and not wanted.contains(core_version, prereleases=True)
     place = make_place(cell, list(wheels.values()), site.declared, site.store.cache, refused=refused)
+    watch.prepared_s = watch.seconds()
     steps = _Steps(cell=cell, site=site, place=place, log=log)
     if refused and wanted is not None:
         return of_refusal(steps.listing()[1], cell.package.name, wanted, core_version)

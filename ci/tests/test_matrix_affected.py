@@ -145,15 +145,19 @@ def test_a_change_that_breaks_spyre_alone_is_said_to_concern_spyre(
     assert concerned == {"spyre:"}
 
 
-def test_committed_uncommitted_and_new_files_count_since_the_fork(tree: Path) -> None:
-    git(tree, "tag", "base")
-    (tree / "committed.txt").touch()
-    scratch.commit(tree, "one")
-    (tree / "core" / "README.md").write_text("changed\n")
-    (tree / "new.txt").touch()
-    assert changed_files("base", tree) == ["committed.txt", "core/README.md", "new.txt"]
+def test_committed_uncommitted_and_new_files_count_since_the_fork(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    (tmp_path / "kept.txt").touch()
+    (tmp_path / "uncommitted.txt").touch()
+    scratch.commit(tmp_path, "base")
+    git(tmp_path, "tag", "base")
+    (tmp_path / "committed.txt").touch()
+    scratch.commit(tmp_path, "one")
+    (tmp_path / "uncommitted.txt").write_text("changed\n")
+    (tmp_path / "new.txt").touch()
+    assert changed_files("base", tmp_path) == ["committed.txt", "new.txt", "uncommitted.txt"]
     with pytest.raises(UnknownSource, match="git fetch --unshallow --tags"):
-        changed_files("core-v9.9.9", tree)
+        changed_files("core-v9.9.9", tmp_path)
 
 
 def test_nothing_changed_affects_nothing(graph: grimp.ImportGraph) -> None:
