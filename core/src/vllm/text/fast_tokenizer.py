@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FastTokenizer", "TokenizerFiles", "fits", "is_bpe", "load", "read_files"]
 
+LONG_characters = 4096
+"""Such texts are encoded as a batch of one: without the GIL, which other threads need, and without offsets."""
+
 _LIGHT_CLASSES = frozenset(("PreTrained", "TokenizersBackend", "Llama", "Qwen2", "GPT2"))
 """Tokenizer classes (without "Tokenizer" and "Fast") for which `tokenizer.json` says everything."""
 _NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -179,6 +182,8 @@ class FastTokenizer(UserTokenizer):
         return self._backend.get_vocab(with_added_tokens=True)
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        if len(text) > LONG_characters:
+            return self.encode_batch([text], add_special_tokens=add_special_tokens)[0]
         return self._backend.encode(text, add_special_tokens=add_special_tokens).ids
 
     def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[list[int]]:

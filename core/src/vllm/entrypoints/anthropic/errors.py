@@ -9,10 +9,10 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from vllm.entrypoints.openai.http_errors import RETRY_AFTER_s, as_told, error_body, first_mistake, status_of
+from vllm.entrypoints.openai.large_bodies import LargeBodyRoute
 from vllm.entrypoints.openai.streaming import named_event
 from vllm.errors import VllmError
 from vllm.logger import init_logger
@@ -40,7 +40,7 @@ def error_event(error: Exception) -> bytes:
     return named_event("error", anthropic_error(status_of(error), _message(error)))
 
 
-class AnthropicRoute(APIRoute):
+class AnthropicRoute(LargeBodyRoute):
     """A route whose errors are Anthropic's, those of its body and its dependencies too."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -16,6 +16,7 @@ from vllm.entrypoints.openai.chat_choices import ChatWriter
 from vllm.entrypoints.openai.chat_prompt import chat_prompt, template_kwargs
 from vllm.entrypoints.openai.chat_tools import output_readers, tool_plan
 from vllm.entrypoints.openai.generation import Generation, UsageCount, check_model, request_id_of, usage_in_stream
+from vllm.entrypoints.openai.large_bodies import LargeBodyRoute
 from vllm.entrypoints.openai.logprobs_format import prompt_logprobs
 from vllm.entrypoints.openai.protocol.answers import ChatAnswer, ChatChunk, ChatChunkChoice, Usage
 from vllm.entrypoints.openai.protocol.chat import ChatRequest
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatJob", "chat_job", "router"]
 
-router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)])
+router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)], route_class=LargeBodyRoute)
 
 
 @router.post("/v1/chat/completions")

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from vllm.entrypoints.openai.chat import ChatJob, chat_job
 from vllm.entrypoints.openai.generation import UsageCount
+from vllm.entrypoints.openai.large_bodies import LargeBodyRoute
 from vllm.entrypoints.openai.prompts import check_number
 from vllm.entrypoints.openai.protocol.answers import ChatAnswer, ChatChoice
 from vllm.entrypoints.openai.protocol.chat import ChatBatchRequest
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["router"]
 
-router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)])
+router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)], route_class=LargeBodyRoute)
 
 
 @router.post("/v1/chat/completions/batch")

@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 from vllm.entrypoints.openai.beams import with_beams
 from vllm.entrypoints.openai.completion_choices import ChoicesWriter, shows_prompt_only
 from vllm.entrypoints.openai.generation import Generation, UsageCount, check_model, request_id_of, usage_in_stream
+from vllm.entrypoints.openai.large_bodies import LargeBodyRoute
 from vllm.entrypoints.openai.prompts import completion_prompts
 from vllm.entrypoints.openai.protocol.answers import CompletionAnswer, CompletionChoice, Usage
 from vllm.entrypoints.openai.protocol.completions import DEFAULT_MAX_TOKENS, CompletionRequest
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["router"]
 
-router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)])
+router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)], route_class=LargeBodyRoute)
 
 
 @router.post("/v1/completions")

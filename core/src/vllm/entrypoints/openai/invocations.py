@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from vllm.entrypoints.openai.chat import chat_completions
 from vllm.entrypoints.openai.completions import completions
+from vllm.entrypoints.openai.large_bodies import LargeBodyRoute
 from vllm.entrypoints.openai.protocol.chat import ChatRequest
 from vllm.entrypoints.openai.protocol.completions import CompletionRequest
 from vllm.entrypoints.openai.text_check import refuse_lone_surrogates
@@ -16,7 +17,7 @@ from vllm.errors import InvalidRequestError
 
 __all__ = ["router"]
 
-router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)])
+router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)], route_class=LargeBodyRoute)
 
 
 @router.post("/invocations")

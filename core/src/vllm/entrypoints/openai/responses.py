@@ -15,6 +15,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from vllm.entrypoints.openai.chat import ChatJob, chat_job
 from vllm.entrypoints.openai.generation import UsageCount, check_model
 from vllm.entrypoints.openai.http_errors import ApiError, error_body, status_of
+from vllm.entrypoints.openai.large_bodies import LargeBodyRoute
 from vllm.entrypoints.openai.logprobs_format import chat_logprobs
 from vllm.entrypoints.openai.output_parts import PartStream, parts_of
 from vllm.entrypoints.openai.prompts import encoded
@@ -37,7 +38,7 @@ __all__ = ["router"]
 
 logger = init_logger(__name__)
 
-router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)])
+router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)], route_class=LargeBodyRoute)
 
 
 @router.post("/v1/responses")

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import re
 from http import HTTPStatus
 
 from fastapi import Request
 
 from vllm.entrypoints.openai.http_errors import ApiError
+from vllm.entrypoints.openai.large_bodies import INLINE_bytes
 
 __all__ = ["refuse_lone_surrogates"]
 
-_SUSPECT = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]|\x00")
-"""An escape; the bytes that UTF-8 would have, which Python's JSON lets pass; a zero, which UTF-16 and UTF-32 are full of."""
+_SUSPECT = (b"\\ud", b"\\uD", b"\xed", b"\x00")
+"""An escape; the first byte that UTF-8 would have, which Python's JSON lets pass; a zero, which UTF-16 and UTF-32 are full of."""
 
 
 async def refuse_lone_surrogates(request: Request) -> None:
-    """A dependency of routes that take JSON. Raises the 400; costs one search in the body."""
+    """A dependency of routes that take JSON. Raises the 400; costs four searches in the body."""
     body = await request.body()
-    if _SUSPECT.search(body) is None:
+    if not any(each in body for each in _SUSPECT):
         return
+    lone = await asyncio.to_thread(_lone_surrogate, body) if len(body) > INLINE_bytes else _lone_surrogate(body)
+    if lone is not None:
+        raise ApiError(
+            HTTPStatus.BAD_REQUEST,
+            f"body: holds U+{ord(lone):04X}, half of a surrogate pair, which is no character.",
+            parameter="body",
+            error_type="Bad Request",
+        )
+
+
+def _lone_surrogate(body: bytes) -> str | None:
     try:
         json.dumps(json.loads(body), ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise ApiError(
-            HTTPStatus.BAD_REQUEST,
-            f"body: holds U+{ord(error.object[error.start]):04X}, half of a surrogate pair, which is no character.",
-            parameter="body",
-            error_type="Bad Request",
-        ) from None
+        return str(error.object[error.start])
     except (ValueError, RecursionError):
-        return  # no JSON: the route says so
+        pass  # no JSON: the route says so
+    return None

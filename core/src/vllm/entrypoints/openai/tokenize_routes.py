@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vllm.entrypoints.openai.chat_prompt import chat_prompt
 from vllm.entrypoints.openai.generation import check_model
+from vllm.entrypoints.openai.large_bodies import LargeBodyRoute
 from vllm.entrypoints.openai.prompts import encoded
 from vllm.entrypoints.openai.protocol.chat import ChatRequest
 from vllm.entrypoints.openai.text_check import refuse_lone_surrogates
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["router", "tokenizer_info"]
 
-router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)])
+router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)], route_class=LargeBodyRoute)
 INLINE_TOKENS = 4096
 """More are turned into text beside the event loop."""
 
