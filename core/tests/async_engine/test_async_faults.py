@@ -20,7 +20,9 @@ from vllm.engine.core_client.in_process import ProcessClient, _Ears
 from vllm.engine.core_client.messages import FromCore, Returned
 from vllm.engine.core_client.wire import encode
 from vllm.engine.input_processor import InputProcessor
+from vllm.engine.scheduler.scheduler import Scheduler
 from vllm.errors import ConfigError, EngineDeadError, EngineShutdownError, InvalidRequestError
+from vllm.messages import EngineRequest
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
 if TYPE_CHECKING:
@@ -129,12 +131,39 @@ def test_a_result_that_cannot_be_read_is_the_callers_error(run: Any) -> None:
     async def story(engine: AsyncLLM) -> None:
         with pytest.raises(LookupError, match="unknown here"):
             await engine.collective_rpc(give_unreadable)
-        with pytest.raises(Exception, match="lambda"):
+        with pytest.raises(InvalidRequestError, match=r"(?s)lambda.*Remedy: use functions"):
             await engine.collective_rpc(lambda worker: 1)
         assert not engine._calls
         assert await engine.reset_prefix_cache()
 
     run(story)
+
+
+class PickyScheduler(Scheduler):
+    """A plugin's scheduler with a mistake."""
+
+    def add_request(self, request: EngineRequest) -> None:
+        super().add_request(request)
+        if len(request.prompt_token_ids) == 3:
+            raise KeyError("three")
+
+
+def test_an_unforeseen_error_at_a_requests_arrival_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+
+    async def story() -> None:
+        engine = AsyncLLM.from_engine_args(EngineArgs(**ARGS, scheduler_cls=f"{__name__}.PickyScheduler"))
+        try:
+            other = asyncio.create_task(read(engine, "other", params(max_tokens=40, ignore_eos=True)))
+            with pytest.raises(KeyError, match="three"):
+                await anext(engine.generate([1, 2, 3], params(n=2, temperature=0.5), "picky"))
+            assert (await other)[1] == "length"
+            assert engine.num_unfinished_requests == 0
+            assert await engine.reset_prefix_cache(), "somebody still holds blocks"
+        finally:
+            engine.shutdown()
+
+    asyncio.run(asyncio.wait_for(story(), PATIENCE_s))
 
 
 class BrokenMetrics:

@@ -9,7 +9,7 @@ from core.tests.mutants.mutant import PARTS
 from core.tests.sleeping_platform import SleepingPlatform
 from vllm import SamplingParams
 from vllm.engine.llm_engine import LLMEngine
-from vllm.errors import ConfigError, InvalidRequestError
+from vllm.errors import ConfigError, InvalidRequestError, OutOfMemoryError
 from vllm.platforms import Capability, Feature
 from vllm.worker.torch_model_runner import TorchModelRunner
 from vllm.worker.torch_worker import TorchWorker
@@ -25,6 +25,17 @@ class CapturingSleeper(SleepingPlatform):
 
     def get_captured_forward_cls(self) -> str | None:
         return PARTS + "runner_parts.HonestCapture"
+
+
+class CrampedHost(SleepingPlatform):
+    """Its host has no room for the weights while `is_full`."""
+
+    is_full = False
+
+    def is_pin_memory_available(self) -> bool:
+        if CrampedHost.is_full:
+            raise MemoryError("the host is full")
+        return False
 
 
 def held_bytes(worker: TorchWorker) -> dict[str, int]:
@@ -54,6 +65,17 @@ def test_memory_goes_and_comes_back_and_the_tokens_stay(level: int) -> None:
             engine.wake_up()
             assert held(engine) == before
             assert generated(engine) == plain_tokens()
+
+
+def test_who_has_no_room_on_the_host_stays_awake(monkeypatch: pytest.MonkeyPatch) -> None:
+    with example_engine(CrampedHost, **OPTIONS) as engine:
+        before = held(engine)
+        monkeypatch.setattr(CrampedHost, "is_full", True)
+        with pytest.raises(OutOfMemoryError, match="keeping the weights on the host"):
+            engine.sleep(1)
+        assert held(engine) == before and not engine.is_sleeping()
+        monkeypatch.setattr(CrampedHost, "is_full", False)
+        assert generated(engine) == plain_tokens()
 
 
 def test_weights_and_cache_wake_up_one_by_one() -> None:

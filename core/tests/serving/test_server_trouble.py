@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from core.tests.serving.in_process import Served, served
-from vllm.sampling.logits_processors_interface import LogitsProcessor
+from vllm.engine.scheduler.isolation import MOST_IN_A_ROW
+from vllm_cpu_ref.platform import CpuRefPlatform
 
 HELLO = {"prompt": "Count: 1 2 3", "temperature": 0}
 LONG = HELLO | {"max_tokens": 120, "ignore_eos": True}
@@ -89,36 +91,69 @@ def test_overload_is_refused_and_hurts_nobody_else(narrow: Served, stream: bool)
     narrow.run(story())
 
 
-class Breaks(LogitsProcessor):
-    """A plugin with a bug."""
-
-    @classmethod
-    def validate_params(cls, params: Any) -> None:
-        """Any will do."""
-
-    def __init__(self, *_args: Any) -> None:
-        """Nothing to keep."""
-
-    def is_argmax_invariant(self) -> bool:
-        return False
-
-    def update_state(self, batch_update: Any) -> None:
-        """Nothing to follow."""
-
-    def apply(self, logits: Any) -> Any:
-        raise RuntimeError("secret words from /some/where.py")
+TROUBLE = LONG | {"max_tokens": 40, "vllm_xargs": {"breaks_after_tokens": 5}}
+SENTENCE = "The request failed while it was generated; the log says why."
+BREAKS = {"logits_processors": ("core.tests.serving.breaking_processor.Breaks",)}
 
 
-def test_a_step_that_breaks_ends_the_engine_in_order() -> None:
-    with served(logits_processors=[Breaks]) as server:
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_that_breaks_its_steps_fails_alone(stream: bool) -> None:
+    """Among streams; beside it the same prompt without the trouble."""
+    with served(**BREAKS) as server:
+        calm = server.post("/v1/completions", LONG).json()["choices"][0]["text"]
 
-        async def story() -> list[httpx.Response]:
-            asking = [server.http.post("/v1/completions", json=HELLO | {"stream": stream}) for stream in (False, True)]
+        async def story() -> tuple[httpx2.Response, list[str]]:
+            ask = server.http.post
+            others = [asyncio.create_task(ask("/v1/completions", json=LONG | {"stream": True})) for _ in range(6)]
+            bad = await ask("/v1/completions", json=TROUBLE | {"stream": stream})
+            return bad, [text_of(await other) for other in others]
+
+        bad, texts = server.run(story())
+        assert texts == [calm] * 6
+        *_, error, end = events(bad) if stream else (bad.text, "[DONE]")
+        told = json.loads(error)["error"]
+        assert (told["code"], told["type"], told["message"], end) == (500, "InternalServerError", SENTENCE, "[DONE]")
+        assert bad.status_code == (200 if stream else 500)
+        assert "secret" not in bad.text
+        assert server.run(server.http.get("/health")).status_code == 200
+        failed_steps = re.search(
+            r"^vllm:num_failed_steps_total\{.*\} (\S+)", server.run(server.http.get("/metrics")).text, re.M
+        )
+        assert failed_steps is not None and float(failed_steps[1]) >= 3
+
+
+def events(answer: httpx2.Response) -> list[str]:
+    return [line.removeprefix("data: ") for line in answer.text.splitlines() if line]
+
+
+def text_of(answer: httpx2.Response) -> str:
+    return "".join(json.loads(each)["choices"][0]["text"] for each in events(answer)[:-1])
+
+
+def test_when_every_step_breaks_the_engine_ends_in_order() -> None:
+    at_once = HELLO | {"vllm_xargs": {"breaks_after_tokens": 0}}
+    with served(**BREAKS) as server:
+        answers = [server.post("/v1/completions", at_once) for _ in range(MOST_IN_A_ROW + 1)]
+        assert {answer.status_code for answer in answers} == {500}
+        told = [answer.json()["error"]["message"] for answer in answers]
+        stopped = "The engine has stopped; requests cannot be answered any more."
+        assert told == [SENTENCE] * (MOST_IN_A_ROW - 1) + [stopped] * 2
+        assert server.run(server.http.get("/health")).status_code == 503
+
+
+def test_a_step_that_breaks_where_the_platform_promises_nothing_ends_the_engine_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(CpuRefPlatform, "survives", lambda platform, error: False)
+    with served(**BREAKS) as server:
+
+        async def story() -> list[httpx2.Response]:
+            asking = [server.http.post("/v1/completions", json=TROUBLE | {"stream": each}) for each in (False, True)]
             return await asyncio.gather(*asking)
 
-        for answer in server.run(story()):
-            assert answer.status_code == 500
-            assert answer.json()["error"]["message"] == "The engine has stopped; requests cannot be answered any more."
+        whole, stream = server.run(story())
+        assert whole.json()["error"]["message"] == "The engine has stopped; requests cannot be answered any more."
+        assert "has stopped" in events(stream)[-2]
         assert server.run(server.http.get("/health")).status_code == 503
         late = server.post("/v1/completions", HELLO)
         assert (late.status_code, "secret" in late.text) == (500, False)

@@ -26,6 +26,7 @@ from vllm.engine.output_stream import OutputStream
 from vllm.engine.stat_loggers import load_stat_loggers
 from vllm.errors import EngineDeadError, EngineShutdownError, InvalidRequestError
 from vllm.executor.remote_error import unpack_error, unpack_refusal
+from vllm.executor.rpc import UNPICKLABLE, cannot_travel, name_of
 from vllm.logger import init_logger
 from vllm.messages import FinishReason
 from vllm.plugins import load_general_plugins
@@ -250,8 +251,12 @@ class AsyncLLM:
         """`EngineCore.method` where the core lives, between two of its steps."""
         self._listen()
         self._raise_if_dead()
+        try:
+            pickled = pickle.dumps((method, args, kwargs))
+        except UNPICKLABLE as error:
+            raise cannot_travel(name_of(method), "the engine core's process", error) from error
         number = next(self._numbers)
-        call = Call(number, pickle.dumps((method, args, kwargs)))
+        call = Call(number, pickled)
         answer = self._calls[number] = asyncio.get_running_loop().create_future()
         self._client.send(call)
         result: T = await answer

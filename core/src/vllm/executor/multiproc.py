@@ -9,7 +9,6 @@ rank, for which nobody waits, may fail a step and go on: the step's handle raise
 
 from __future__ import annotations
 
-import pickle
 import time
 import weakref
 from collections.abc import Callable, Iterable
@@ -17,11 +16,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 from vllm import envs
-from vllm.errors import EngineDeadError, InvalidRequestError, StepTimeoutError
+from vllm.errors import EngineDeadError, StepTimeoutError
 from vllm.executor.base import ExecutorBase, StepHandle
 from vllm.executor.crew import Crew
 from vllm.executor.mailbox import Expected, Mailbox
-from vllm.executor.rpc import name_of, rpc_timeout
+from vllm.executor.rpc import UNPICKLABLE, cannot_travel, name_of, rpc_timeout
 from vllm.executor.shared_board import SLOTS
 from vllm.executor.steps import Failure, check_mask
 from vllm.executor.wire import Buffer, Command, GrammarMask, Rpc, RunStep, encode
@@ -217,9 +216,6 @@ def _end(crew: Crew, mailbox: Mailbox) -> None:
 def _encoded(command: Command) -> list[Buffer]:
     try:
         return encode(command)
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
+    except UNPICKLABLE as error:
         what = name_of(command.method) if isinstance(command, Rpc) else type(command).__name__
-        raise InvalidRequestError(
-            f"{what} and its arguments cannot be sent to worker processes: {error}",
-            remedy="use functions and classes that are defined at the top level of a module, not lambdas or inner functions",
-        ) from error
+        raise cannot_travel(what, "worker processes", error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 from vllm.errors import InvalidRequestError, RpcTimeoutError, near_names
 from vllm.worker.worker_base import WorkerBase
 
-__all__ = ["name_of", "rpc_timeout", "worker_function"]
+__all__ = ["UNPICKLABLE", "cannot_travel", "name_of", "rpc_timeout", "worker_function"]
+
+UNPICKLABLE = (pickle.PicklingError, TypeError, AttributeError)
+"""What pickle raises for a function or class that has no name to be found by."""
 
 
 def worker_function(worker: WorkerBase, method: str | Callable[..., Any]) -> Callable[..., Any]:
@@ -25,6 +29,14 @@ def worker_function(worker: WorkerBase, method: str | Callable[..., Any]) -> Cal
             candidates=near_names(method, dir(worker)),
         )
     return function
+
+
+def cannot_travel(what: str, to: str, error: Exception) -> InvalidRequestError:
+    """The error of a call that cannot be pickled. `to`: "worker processes"."""
+    return InvalidRequestError(
+        f"{what} and its arguments cannot be sent to {to}: {error}",
+        remedy="use functions and classes that are defined at the top level of a module, not lambdas or inner functions",
+    )
 
 
 def rpc_timeout(method: str | Callable[..., Any], timeout_s: float, waiting_for: str) -> RpcTimeoutError:

@@ -50,7 +50,11 @@ class BatchUpdate:
 
 
 class LogitsProcessor(ABC):
-    """Base of every custom logits processor. An exception in a method ends the engine, except in `validate_params`."""
+    """Base of every custom logits processor.
+
+    An exception in `validate_params` refuses the request. One in another method costs the request that causes it where the platform
+    can go on after a failed step (`Feature.STEP_RECOVERY`); elsewhere it ends the engine.
+    """
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
@@ -58,7 +62,10 @@ class LogitsProcessor(ABC):
 
     @abstractmethod
     def __init__(self, vllm_config: VllmConfig, device: torch.device, is_pin_memory: bool) -> None:
-        """Called once per worker. `is_pin_memory`: whether host buffers for `device` should be pinned."""
+        """Called once per worker, and again after a step that failed, when all rows are new.
+
+        `is_pin_memory`: whether host buffers for `device` should be pinned.
+        """
 
     @abstractmethod
     def apply(self, logits: torch.Tensor) -> torch.Tensor:

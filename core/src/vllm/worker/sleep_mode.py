@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vllm.logger import init_logger
+from vllm.worker.memory_errors import memory_errors_explained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,8 +37,8 @@ class Sleep:
         self._asleep = {"weights", "kv_cache"}
         self._reloads = level == 2
         platform.synchronize()
+        self._host_copies = [] if self._reloads else self._moved_to_host()  # may fail: nothing is freed before
         runner.free_kv_cache()
-        self._host_copies = [] if self._reloads else self._moved_to_host()
         for device_B in _storages(runner.model):
             device_B.untyped_storage().resize_(0)
         gc.collect()  # recordings may hang in cycles
@@ -61,11 +62,13 @@ class Sleep:
         self._platform.synchronize()
 
     def _moved_to_host(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """(storage on the device, its bytes on the host) of every storage."""
-        pins, copies = self._platform.is_pin_memory_available(), []
-        for device_B in _storages(self._runner.model):
-            host_B = torch.empty(device_B.shape, dtype=torch.uint8, pin_memory=pins)
-            copies.append((device_B, host_B.copy_(device_B)))
+        """(storage on the device, its bytes on the host) of every storage. Raises OutOfMemoryError where the host has no room."""
+        copies = []
+        with memory_errors_explained(self._platform, "keeping the weights on the host"):
+            pins = self._platform.is_pin_memory_available()
+            for device_B in _storages(self._runner.model):
+                host_B = torch.empty(device_B.shape, dtype=torch.uint8, pin_memory=pins)
+                copies.append((device_B, host_B.copy_(device_B)))
         return copies
 
     def _restore_weights(self) -> None:

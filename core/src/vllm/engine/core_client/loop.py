@@ -118,14 +118,17 @@ class CoreLoop:
         self._core.abort_requests(message.request_ids, message.reason)
 
     def _add(self, message: Add, grammars: Sequence[GrammarState | None]) -> None:
-        taken: list[str] = []
+        ids, taken = [each.request_id for each in message.requests], []
         try:
             for request, grammar in zip(message.requests, grammars, strict=True):
                 self._core.add_request(request, grammar)
                 taken.append(request.request_id)
-        except VllmError as error:
+        except Exception as error:
+            if not isinstance(error, VllmError):
+                logger.exception("A request could not be taken")
+                taken = ids  # the scheduler, perhaps a plugin's, may have taken it half-way
             self._core.abort_requests(taken, FinishReason.ABORT)
-            self._refuse([each.request_id for each in message.requests], error)
+            self._refuse(ids, error)
 
     def _refuse(self, request_ids: list[str], error: BaseException) -> None:
         self._send(Refused(request_ids, pickle.dumps(pack_error(error))))
