@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.packages import ROOT
+from ci.plugin_api.__main__ import main as plugin_api
 from ci.versions import git
 
 __all__ = ["MATRIX", "Scene", "make_scene", "rewrite"]
@@ -46,6 +47,7 @@ torch = ["2.13.0"]
 transformers = ["5.23.0"]
 [unpinned]
 [needs]
+[sessions]
 [packages.core]
 supported = ">=0.1"
 [packages.core.variants.notorch]
@@ -55,15 +57,15 @@ tests = ["tests/test_errors.py"]
 limit_s = 600
 [packages.cpu_ref]
 supported = ">=0.1"
-[packages.cpu_ref.variants.contract]
-says = "the contract's laws"
-kit = ["--dtype", "float32", "--law", "contract"]
+[packages.cpu_ref.variants.answers]
+says = "the law that asks the platform everything"
+kit = ["--dtype", "float32", "--law", "contract.answers_have_their_types"]
 limit_s = 600
 [packages.toy]
 supported = ">=0.1"
-[packages.toy.variants.contract]
-says = "the contract's laws"
-kit = ["--dtype", "float32", "--law", "contract"]
+[packages.toy.variants.answers]
+says = "the law that asks the platform everything"
+kit = ["--dtype", "float32", "--law", "contract.answers_have_their_types"]
 limit_s = 600
 """
 
@@ -109,6 +111,13 @@ def _commit(tree: Path, message: str, *tags: str, note: str | None = None) -> st
     return git(tree, "rev-parse", "HEAD")
 
 
+def _lock(tree: Path, fragment: str, text: str) -> None:
+    """What a change of the interface owes: a fragment, and the lock renewed."""
+    (tree / "core" / "changelog.d" / fragment).write_text(f"{text}\n")
+    left = plugin_api(["--write", "--tree", str(tree)])
+    assert left == 0, "the interface check asks for more than the scene gives"
+
+
 def _next(tree: Path, folder: str, version: str) -> None:
     file = tree / folder / "pyproject.toml"
     text = re.sub(r'^fallback_version = ".*"$', f'fallback_version = "{version}.dev0"', file.read_text(), flags=re.M)
@@ -128,6 +137,7 @@ def _begin(tree: Path, scaffold: Callable[[Path], None]) -> None:
     scaffold(tree / TOY)
     _settle(tree)
     rewrite(tree / TOY_PLATFORM, 'return "toy (the CPU stands in)"', "return self.device_label(device_id)")
+    _lock(tree, "+label.added.md", "device_label() is there.")
     (tree / "ci" / "matrix.toml").write_text(MATRIX)
     rewrite(tree / "ci" / "packages.py", '("cpu_ref", "ascend", "spyre")', '("cpu_ref", "ascend", "spyre", "toy")')
     _commit(tree, "toy joins; first releases", "core-v0.1.0", "cpu-ref-v0.1.0", "toy-v0.1.0")
@@ -150,6 +160,7 @@ def _deprecate(tree: Path) -> None:
     text = (tree / PLATFORM).read_text()
     place = text.index("from vllm.")
     (tree / PLATFORM).write_text(text[:place] + _IMPORT + text[place:])
+    _lock(tree, "+describe.added.md", "describe_device() is there, for device_label().")
     _next(tree, "plugins/cpu_ref", "0.2.0")
     _claim(tree, "plugins/cpu_ref", ">=0.1.dev0,<0.4.dev0")
     _commit(tree, "describe_device() is new, device_label() is deprecated", "core-v0.2.0", "cpu-ref-v0.2.0")
@@ -159,6 +170,7 @@ def _remove(tree: Path) -> str:
     _next(tree, "core", "0.3.0")
     rewrite(tree / PLATFORM, _SHIM + _OLD, "")
     rewrite(tree / PLATFORM, _IMPORT, "")
+    _lock(tree, "+gone.breaking.md", "device_label() is gone: call describe_device().")
     return _commit(tree, "device_label() is gone")
 
 

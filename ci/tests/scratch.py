@@ -18,12 +18,12 @@ _AUTHOR = ("-c", "user.name=scratch", "-c", "user.email=scratch@example.invalid"
 _HOOKS = "import setuptools.build_meta as backend, sys; print(getattr(backend, sys.argv[1])(sys.argv[2]))"
 
 
-def make_repository(path: Path, packages: Sequence[Package] = PACKAGES) -> Path:
-    """The packages' tracked files, committed twice, so that a clone of depth 1 really is shallow."""
+def make_repository(path: Path, packages: Sequence[Package] = PACKAGES, more: Sequence[str] = ()) -> Path:
+    """The tracked files of the packages and of `more`, committed twice, so that a clone of depth 1 really is shallow."""
     path.mkdir()
     git(path, "init", "--quiet", "--initial-branch=main")
     commit(path, "empty")
-    for name in git(ROOT, "ls-files", ".gitignore", *(entry.folder for entry in packages)).splitlines():
+    for name in git(ROOT, "ls-files", ".gitignore", *(entry.folder for entry in packages), *more).splitlines():
         if (ROOT / name).is_file():
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, path / name)
