@@ -57,7 +57,7 @@ def of_kit(ending: Ending, report: Path, said: str) -> Outcome:
     statuses = [law["status"] for law in content["outcomes"]]
     counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
     broken = tuple(
-        Broken(law=f"{law['law']} {law['dtype'] or ''}".strip(), why=law["detail"].strip()[:_WHY])
+        Broken(law=f"{law['law']} {law['dtype'] or ''}".strip(), why=_short(law["detail"]))
         for law in content["outcomes"]
         if law["status"] in ("failed", "error")
     )
@@ -67,6 +67,12 @@ def of_kit(ending: Ending, report: Path, said: str) -> Outcome:
     if broken or ending.code == _BROKEN:
         return Outcome(status=Status.FAILED, why=broken[0].why if broken else said, broken=broken, counts=counts)
     return Outcome(status=Status.PASSED, counts=counts)
+
+
+def _short(detail: str) -> str:
+    """The beginning of what a law says; of a traceback the end, where the error stands."""
+    text = detail.strip()
+    return text[-_WHY:] if text.startswith("Traceback") else text[:_WHY]
 
 
 def of_tests(ending: Ending, junit: Path, said: str) -> Outcome:
