@@ -29,6 +29,7 @@ ONE_THREAD = MappingProxyType({"OMP_NUM_THREADS": "1"})
 TESTING = ("pytest", "pytest-timeout", "hypothesis", "xxhash")
 _CLIENTS = ("httpx", "httpx2", "openai", "anthropic", "schemathesis")
 """What tests ask a server with."""
+_TRACING = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
 LIGHT = (
     "numpy",
     "msgspec",
@@ -54,7 +55,18 @@ def tools() -> Environment:
 
 def torch() -> Environment:
     """Everything: core and all plugins editable, with torch, pytest and mypy."""
-    requirements = ("torch", "mypy", "types-PyYAML", "pytest-xdist", "nox", *_READING, *_BUILDING, *TESTING, *_CLIENTS)
+    requirements = (
+        "torch",
+        "mypy",
+        "types-PyYAML",
+        "pytest-xdist",
+        "nox",
+        *_READING,
+        *_BUILDING,
+        *TESTING,
+        *_CLIENTS,
+        *_TRACING,
+    )
     return ensure(ROOT / ".nox" / "torch", Recipe(python=MAIN_PYTHON, requirements=requirements, packages=PACKAGES))
 
 

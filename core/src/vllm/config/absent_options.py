@@ -37,7 +37,7 @@ _BY_FEATURE: dict[str, str] = {
     "prompt embeddings": "enable_prompt_embeds",
     "reasoning budgets, and tools that the server itself calls": "reasoning_config tool_server",
     "choosing a structured-output library (it is llguidance)": "structured_outputs_config guided_decoding_backend",
-    "tracing and profiling": """profiler_config otlp_traces_endpoint collect_detailed_traces enable_layerwise_nvtx_tracing
+    "profiling": """profiler_config collect_detailed_traces enable_layerwise_nvtx_tracing
         kv_cache_metrics show_hidden_metrics_for_version enable_mfu_metrics""",
     "choosing compiler levels": """optimization_level performance_mode max_cudagraph_capture_size kernel_config
         attention_config ir_op_priority""",
@@ -56,7 +56,8 @@ _OF_THE_SERVER = """host port uds root_path ssl_keyfile ssl_certfile ssl_ca_cert
     exclude_tools_when_tool_choice_none tool_parser_plugin reasoning_parser reasoning_parser_plugin
     return_tokens_as_token_ids enable_prompt_tokens_details
     enable_force_include_usage enable_request_id_headers enable_tokenizer_info_endpoint enable_log_requests max_log_len
-    uvicorn_log_level disable_uvicorn_access_log enable_server_load_tracking max_request_body_bytes shutdown_timeout restart_engine"""
+    uvicorn_log_level disable_uvicorn_access_log enable_server_load_tracking max_request_body_bytes shutdown_timeout restart_engine
+    otlp_traces_endpoint"""
 
 OF_THE_SERVER = frozenset(_OF_THE_SERVER.split())
 """Options of `vllm serve` alone (a test compares them with ServerArgs): the engine and offline commands have none of them."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vllm.config import ModelConfig, VllmConfig
     from vllm.config.engine_args import EngineArgs
     from vllm.engine.request_log import RequestLog
+    from vllm.engine.tracing import RequestTracer
     from vllm.outputs import RequestOutput
     from vllm.sampling_params import SamplingParams
     from vllm.text.tokenizer import Tokenizer
@@ -75,6 +76,8 @@ class AsyncLLM:
         self._death = asyncio.Event()
         self.request_log: RequestLog | None = None
         """Who is told every accepted request; nobody unless somebody is put here."""
+        self.request_tracer: RequestTracer | None = None
+        """Who makes a span of every request; nobody unless somebody is put here."""
 
     @classmethod
     def from_engine_args(cls, engine_args: EngineArgs) -> AsyncLLM:
@@ -131,6 +134,8 @@ class AsyncLLM:
         except InvalidRequestError:
             self._outputs.forget(request_id)
             raise
+        if self.request_tracer is not None:
+            self.request_tracer.begin(request_id)
         stream = self._streams[request_id] = OutputStream(params.output_kind)
         return stream
 
@@ -238,6 +243,8 @@ class AsyncLLM:
         self.end_requests("The engine was shut down.")
         self._grammar_check.close()
         self._client.close()
+        if self.request_tracer is not None:
+            self.request_tracer.close()
 
     # -- inner ----------------------------------------------------------------------------------------------------------------
 
@@ -297,6 +304,9 @@ class AsyncLLM:
                 self._put(output)
         if self.metrics is not None:
             self.metrics.after_step(message.stats, finished)
+        if self.request_tracer is not None:
+            for request in finished:
+                self.request_tracer.end(request)
 
     def _put(self, output: RequestOutput) -> None:
         stream = self._streams.get(output.request_id)
@@ -309,6 +319,8 @@ class AsyncLLM:
         """The core refused what passed our checks; its reader gets the reason."""
         error = unpack_refusal(pickle.loads(message.error), self._client.description)
         for request_id in self._outputs.refuse(message.request_ids):
+            if self.request_tracer is not None:
+                self.request_tracer.forget(request_id)
             stream = self._streams.pop(request_id, None)
             if stream is not None:
                 stream.fail(error)

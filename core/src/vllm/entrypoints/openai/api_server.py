@@ -24,7 +24,7 @@ from vllm.entrypoints.openai.endpoint_plugins import add_endpoint_plugins
 from vllm.entrypoints.openai.http_errors import add_error_handlers
 from vllm.entrypoints.openai.http_metrics import HttpMetrics
 from vllm.entrypoints.openai.invocations import router as invocations
-from vllm.entrypoints.openai.middleware import ApiKeyGuard, BodyLimit, LoadCounter, RequestIds, RootPath
+from vllm.entrypoints.openai.middleware import ApiKeyGuard, BodyLimit, LoadCounter, RequestIds, RootPath, traced
 from vllm.entrypoints.openai.responses import router as responses
 from vllm.entrypoints.openai.responses_store import ResponseStore
 from vllm.entrypoints.openai.tokenize_routes import router as tokenize_routes
@@ -97,6 +97,8 @@ def _add_middleware(app: FastAPI, args: ServerArgs, state: ServerState) -> None:
     )
     if args.enable_request_id_headers:
         app.add_middleware(RequestIds)
+    if args.otlp_traces_endpoint is not None:
+        app.add_middleware(traced)
     if args.enable_server_load_tracking:
         app.add_middleware(state.load.middleware)
     app.add_middleware(state.http_metrics.middleware)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vllm.engine.core_client.start import start_core
 from vllm.engine.request_log import RequestLog
+from vllm.engine.tracing import RequestTracer, check_tracing
 from vllm.entrypoints.openai.listener import check_tls, open_listener
 from vllm.entrypoints.openai.parser_options import prepare_parsers
 from vllm.entrypoints.openai.users_code import check_users_code
@@ -50,6 +51,8 @@ def _serve_on(listener: Listener, engine_args: EngineArgs, args: ServerArgs) -> 
     load_general_plugins()
     prepare_parsers(args)
     check_users_code(args)
+    if args.otlp_traces_endpoint is not None:
+        check_tracing()
     config = engine_args.create_engine_config()
     client = start_core(config)
     try:  # what is slow to import: the core starts meanwhile
@@ -58,13 +61,13 @@ def _serve_on(listener: Listener, engine_args: EngineArgs, args: ServerArgs) -> 
     except BaseException:
         client.close()
         raise
-    engine = _with_log(AsyncLLM(config, client=client), args)
+    engine = _observed(AsyncLLM(config, client=client), args)
     _collect_seldom()
 
     def start_again(begun: Callable[[CoreClient], None]) -> AsyncLLM:
         client = start_core(config)
         begun(client)
-        return _with_log(AsyncLLM(config, client=client), args)
+        return _observed(AsyncLLM(config, client=client), args)
 
     return run_server(engine, args, listener, start_again=start_again)
 
@@ -76,9 +79,11 @@ def _collect_seldom() -> None:
     gc.set_threshold(_OBJECTS_PER_COLLECTION, 20, 50)
 
 
-def _with_log(engine: AsyncLLM, args: ServerArgs) -> AsyncLLM:
+def _observed(engine: AsyncLLM, args: ServerArgs) -> AsyncLLM:
     if args.enable_log_requests:
         engine.request_log = RequestLog(args.max_log_len)
+    if args.otlp_traces_endpoint is not None:
+        engine.request_tracer = RequestTracer(args.otlp_traces_endpoint, model=engine.model_config.served_model_name)
     return engine
 
 

@@ -20,7 +20,7 @@ from vllm.entrypoints.openai.http_errors import ApiError, error_response
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["ApiKeyGuard", "BodyLimit", "LoadCounter", "RequestIds", "RootPath", "path_of"]
+__all__ = ["ApiKeyGuard", "BodyLimit", "LoadCounter", "RequestIds", "RootPath", "path_of", "traced"]
 
 GUARDED = ("/v1", "/v2", "/inference", "/cohere")
 """Prefixes that need a key; health and metrics do not, for the probes that ask them have none."""
@@ -186,3 +186,23 @@ class LoadCounter:
                 self.under_way -= works
 
         return counted
+
+
+def traced(app: ASGIApp) -> ASGIApp:
+    """`app`, in the trace that the client's `traceparent` header names."""
+    from opentelemetry import context
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    propagator = TraceContextTextMapPropagator()
+
+    async def in_trace(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        token = context.attach(propagator.extract(dict(Headers(scope=scope))))
+        try:
+            await app(scope, receive, send)
+        finally:
+            context.detach(token)
+
+    return in_trace

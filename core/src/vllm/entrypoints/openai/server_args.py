@@ -138,6 +138,13 @@ class ServerArgs:
     disable_uvicorn_access_log: bool = option(False, SWITCH, "Do not log every HTTP answer.", group=_LOGS)
     enable_server_load_tracking: bool = option(False, SWITCH, "Count requests under way for /load.", group=_LOGS)
 
+    otlp_traces_endpoint: str | None = option(
+        None,
+        text("an address", "URL"),
+        "Where a span per request is sent, by OpenTelemetry's protocol OTLP.",
+        group=_LOGS,
+    )
+
     # -- limits and ends ------------------------------------------------------------------------------------------------------
     max_request_body_bytes: int = option(
         32 << 20, whole(at_least=1024, human=True), "Larger request bodies are refused.", group=_LIMITS
