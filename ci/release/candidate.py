@@ -63,10 +63,7 @@ def make_candidate(
 
 
 def _configured(source: Path, key: str) -> str:
-    try:
-        return git(source, "config", key)
-    except subprocess.CalledProcessError:
-        return _NOBODY[key]
+    return git(source, "config", "--default", _NOBODY[key], key)
 
 
 def _assemble_changelog(made: Candidate, tools: Environment) -> None:

@@ -15,7 +15,7 @@ __all__ = ["check_clone"]
 
 def check_clone(tree: Path, *, for_real: bool) -> None:
     """Raises `Refused` with everything that is wrong at once. A real release also needs a branch to stand on."""
-    wrong = [*_uncommitted(tree), *_missing(tree), *(_detached(tree) if for_real else ())]
+    wrong = [*_uncommitted(tree), *_missing(tree), *(_unfit(tree) if for_real else ())]
     if wrong:
         raise Refused("; ".join(what for what, _ in wrong), remedy="; ".join(remedy for _, remedy in wrong))
 
@@ -37,6 +37,8 @@ def _missing(tree: Path) -> Iterator[tuple[str, str]]:
         yield f"releases that ci/releases.toml lists have no tag here ({', '.join(absent)})", "git fetch --tags"
 
 
-def _detached(tree: Path) -> Iterator[tuple[str, str]]:
+def _unfit(tree: Path) -> Iterator[tuple[str, str]]:
     if not git(tree, "branch", "--show-current"):
         yield "HEAD is on no branch, so the release's commit would belong to none", "git switch main"
+    if not git(tree, "config", "--default", "", "user.name") or not git(tree, "config", "--default", "", "user.email"):
+        yield "git does not know who you are", "set git config user.name and user.email"

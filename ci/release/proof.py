@@ -19,6 +19,10 @@ _PAIR = ("torch", "numpy", "pyyaml")
 """What torch_npu runs on; cann-sim takes whatever pair is installed, so its metadata names none."""
 
 
+_NO_COMPILER = {"CC": "/no/compiler/on/the/target", "CXX": "/no/compiler/on/the/target"}
+"""Unless a platform says that it needs one, its wheel must do without."""
+
+
 def way_of(entry: Package) -> Variant | None:
     """How a platform is run on a machine without its chip: its first variant in ci/matrix.toml. None for other packages."""
     return load().row(entry).variants[0] if entry in PLUGINS else None
@@ -41,7 +45,8 @@ def environment_for(path: Path, entry: Package, wheels: Sequence[Path]) -> Envir
 def _run(environment: Environment, entry: Package, home: Path, *words: str) -> Outcome:
     way = way_of(entry)
     assert way is not None, f"{entry.name} is no platform"
-    variables = {"VLLM_PLATFORM": entry.name} | dict(way.environment)
+    compilers = {} if any(need.program for need in way.needs) else _NO_COMPILER
+    variables = {"VLLM_PLATFORM": entry.name} | compilers | dict(way.environment)
     return attempt(environment, home, [*way.under, *words], **variables)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -35,5 +36,9 @@ def adopt(made: Candidate, source: Path) -> None:
         raise Refused(f"{branch} has moved since the release began", remedy="begin again")
     # the tag first: a tag that is taken refuses the release before the branch moves
     git(source, "fetch", "--quiet", "--no-tags", str(made.tree), f"refs/tags/{made.tag}:refs/tags/{made.tag}")
-    git(source, "fetch", "--quiet", "--no-tags", str(made.tree), "HEAD")
-    git(source, "merge", "--quiet", "--ff-only", "FETCH_HEAD")
+    try:
+        git(source, "fetch", "--quiet", "--no-tags", str(made.tree), "HEAD")
+        git(source, "merge", "--quiet", "--ff-only", "FETCH_HEAD")
+    except subprocess.CalledProcessError:
+        git(source, "tag", "--delete", made.tag)
+        raise

@@ -26,6 +26,7 @@ from ci.release.metadata import check_metadata, core_range
 from ci.release.native import check_machine_code
 from ci.release.pairs import Partner, cores_for, plugins_for
 from ci.release.publish import adopt, lay_out
+from ci.release.refusal import Refused
 from ci.versions import next_version, released_versions
 
 __all__ = ["Order", "Shop", "release"]
@@ -87,11 +88,15 @@ def _now() -> str:
 
 
 def choose_version(order: Order, tree: Path) -> Version:
-    """From the fragments and the wish."""
+    """From the fragments and the wish, beyond the last release of this branch; none that has a tag on any branch."""
     kinds = bump.kinds_of(bump.fragments(order.entry, tree))
     released = [each for each in released_versions(order.entry, tree, merged=True) if not each.is_prerelease]
     coming = next_version(order.entry, tree)
-    return bump.choose(order.wish, released=released[-1] if released else None, coming=coming, kinds=kinds)
+    chosen = bump.choose(order.wish, released=released[-1] if released else None, coming=coming, kinds=kinds)
+    if chosen in released_versions(order.entry, tree):
+        tag = f"{order.entry.tag_prefix}{chosen}"
+        raise Refused(f"{chosen} is released already: {tag} is a tag of this repository", remedy="give a later version")
+    return chosen
 
 
 def prove(order: Order, made: Candidate, archives: Archives, shop: Shop) -> tuple[Environment, Sequence[Partner]]:

@@ -15,6 +15,7 @@ from ci.release.compatibility import PAGE, render_page
 from ci.release.ledger import LEDGER, Release, read_ledger, write_ledger
 from ci.release.publish import CHECKSUMS, adopt, lay_out
 from ci.release.refusal import Refused
+from ci.release.story import Order, choose_version
 from ci.tests import scratch
 from ci.tests.releases import HERE
 from ci.versions import git, next_version, released_versions, stale_next_version
@@ -128,6 +129,17 @@ def test_the_innermost_package_owns_a_file() -> None:
     assert owner("corelib/x") is None
 
 
+def test_a_version_that_any_branch_has_is_not_made_again(tree: Path) -> None:
+    order = Order(entry=CPU_REF, wish="0.2.0")
+    assert choose_version(order, tree) == Version("0.2.0")
+    git(tree, "switch", "--quiet", "--create", "other")
+    scratch.commit(tree, "elsewhere")
+    git(tree, "tag", "cpu-ref-v0.2.0")
+    git(tree, "switch", "--quiet", "main")
+    with pytest.raises(Refused, match=r"cpu-ref-v0\.2\.0 is a tag of this repository"):
+        choose_version(order, tree)
+
+
 def test_what_is_wrong_with_a_clone_is_said_at_once(origin: Path, tree: Path, tmp_path: Path) -> None:
     check_clone(tree, for_real=True)
     write_ledger(tree, [RELEASE])
@@ -139,6 +151,10 @@ def test_what_is_wrong_with_a_clone_is_said_at_once(origin: Path, tree: Path, tm
     git(tree, "checkout", "--quiet", "--detach")
     check_clone(tree, for_real=False)
     with pytest.raises(Refused, match="HEAD is on no branch"):
+        check_clone(tree, for_real=True)
+    git(tree, "switch", "--quiet", "main")
+    git(tree, "config", "user.email", "")
+    with pytest.raises(Refused, match="git does not know who you are"):
         check_clone(tree, for_real=True)
     shallow = scratch.clone(origin, tmp_path / "shallow", "--depth=1")
     with pytest.raises(Refused, match="git fetch --unshallow --tags"):
