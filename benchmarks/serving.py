@@ -1,13 +1,13 @@
 """How fast a server answers many streams, and what it costs; beside another server, in one run.
 
     python benchmarks/serving.py [--shape T] [--concurrency 1,16,64,256] [--rounds 3] [--json FILE]
-    python benchmarks/serving.py --against 'env VLLM_CPU_KVCACHE_SPACE=4 /path/to/vllm serve {model} --load-format dummy --port {port}'
+    python benchmarks/serving.py --against '/path/to/vllm serve {model} --load-format dummy --max-model-len 512 --port {port}'
 
 Both servers run all the time, one idle while the other is measured, and take turns: ours, theirs, ours, theirs. The load is that of
 `vllm bench serve` in this process: random token ids, greedy, `ignore_eos`, streamed, as many requests under way as the concurrency says.
 Each round has prompts of its own, the same for both. Numbers are medians over the rounds; ratios are taken within a round (above 1: ours
 is better) and shown with their range. On a busy machine only the ratios mean something. Marks, against vLLM on a CPU: throughput 1.5
-at 16 and 256, TTFT and TPOT above 1, ready in 5 s, 1 GB resident.
+at 16 and 256, TTFT and TPOT above 1, ready in 5 s, 1 GB resident. Give the other server what its makers advise (`env NAME=value`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from vllm.entrypoints.client.api import ApiClient
 from vllm.entrypoints.client.load import Load as Measured
 from vllm.entrypoints.client.load import Planned, ask_all
 
-OURS = f"{sys.executable} -m vllm.entrypoints.cli.main serve {{model}} --load-format dummy --max-model-len 1024 --port {{port}}"
+OURS = f"{sys.executable} -m vllm.entrypoints.cli.main serve {{model}} --load-format dummy --max-model-len 512 --port {{port}}"
 LENGTHS = {"T": (128, 64), "S": (256, 64), "M": (256, 64)}
 """Shape -> tokens of a prompt, tokens to generate."""
 PATH = "/v1/completions"
