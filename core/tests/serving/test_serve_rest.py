@@ -35,15 +35,16 @@ def at_rest(server: Spawned) -> dict[str, float]:
 
 @contextmanager
 def nothing_left(server: Spawned) -> Iterator[None]:
-    """When what is inside has happened, the server comes to rest, with no more descriptors than before."""
+    """When what is inside has happened, the server comes to rest, with no more descriptors than before, and has not complained."""
     assert not any(at_rest(server).values())
-    before = server.descriptors()
+    before, log = server.descriptors(), len(server.lines)
     yield
     assert not any(at_rest(server).values()), at_rest(server)
     deadline_s = time.monotonic() + PATIENCE_s
     while any(map(operator.gt, after := server.descriptors(), before)) and time.monotonic() < deadline_s:
         at_rest(server)
     assert not any(map(operator.gt, after, before)), (after, before)
+    assert not [line for line in server.lines[log:] if "ERROR" in line]
 
 
 async def _cancelled_somewhere(client: httpx.AsyncClient, chance: random.Random) -> None:

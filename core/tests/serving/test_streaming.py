@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -98,6 +99,28 @@ def test_who_leaves_before_the_first_event_gets_no_answer() -> None:
         return answer.status_code, ended.is_set()
 
     assert asyncio.run(story()) == (499, True)
+
+
+def test_what_fails_while_its_client_leaves_is_nobodys_concern() -> None:
+    """Not the event loop's either, which complains of errors that nobody has looked at."""
+
+    async def story() -> tuple[int, list[Any]]:
+        connection, complaints = Connection(), []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+        async def fails_late() -> AsyncGenerator[bytes, None]:
+            try:
+                connection.gone.set()
+                await asyncio.Event().wait()
+            finally:
+                raise InvalidRequestError("The core refuses it.")
+            yield b""
+
+        answer = await stream_unless_gone(connection.receive, fails_late())
+        gc.collect()
+        return answer.status_code, complaints
+
+    assert asyncio.run(story()) == (499, [])
 
 
 def test_who_leaves_in_mid_stream_ends_it() -> None:

@@ -17,6 +17,7 @@ from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from vllm.errors import (
     EngineDeadError,
@@ -29,6 +30,7 @@ from vllm.errors import (
 from vllm.logger import init_logger
 
 __all__ = [
+    "CLIENT_CLOSED_REQUEST",
     "RETRY_AFTER_s",
     "ApiError",
     "add_error_handlers",
@@ -43,6 +45,8 @@ __all__ = [
 logger = init_logger(__name__)
 
 RETRY_AFTER_s = 1
+CLIENT_CLOSED_REQUEST = 499
+"""No status of HTTP: what logs of servers say of a request whose client went before the answer. Nobody reads it."""
 _FORM = re.compile(r"(str|int|float|bool|dict|list|constrained-\w+|[A-Z]\w*)$|.*\[")
 """Names of types and of models, as pydantic writes them."""
 _TYPE_OF = {
@@ -114,6 +118,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _unreadable)
     app.add_exception_handler(HTTPException, _of_framework)
     app.add_exception_handler(RecursionError, _too_deep)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(VllmError, _ours)
     app.add_exception_handler(Exception, _unforeseen)
 
@@ -144,6 +149,11 @@ async def _too_deep(request: Request, error: Exception) -> JSONResponse:
     logger.warning("%s %s: the body is nested too deep: %s", request.method, request.url.path, error)
     message = "body: it is nested too deep"
     return error_response(ApiError(HTTPStatus.BAD_REQUEST, message, parameter="body", error_type="Bad Request"))
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    """The client went before its body had come."""
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from fastapi import Response
 
-from vllm.entrypoints.openai.http_errors import error_body
+from vllm.entrypoints.openai.http_errors import CLIENT_CLOSED_REQUEST, error_body
 from vllm.errors import VllmError
 from vllm.logger import init_logger
 
@@ -34,8 +34,6 @@ logger = init_logger(__name__)
 T = TypeVar("T")
 Events = AsyncGenerator[bytes, None]
 DONE = b"data: [DONE]\n\n"
-CLIENT_CLOSED_REQUEST = 499
-"""No status of HTTP: what logs of servers say of a request whose client went before the answer. Nobody reads it."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -113,6 +111,8 @@ async def _unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         if not working.done():
             working.cancel()
             await asyncio.wait((working,))
+        if not working.cancelled():
+            working.exception()  # where the client has gone nobody wants to know, and the loop must not complain
 
 
 async def _disconnect(receive: Receive) -> None:
