@@ -36,6 +36,7 @@ class Machine:
 
     def _reasons(self, cell: Cell) -> Iterator[str]:
         """Cheap questions first."""
+        yield from (source.missing for source in (cell.core, cell.release) if source.missing)
         yield from (need.by_hand for need in cell.variant.needs if need.by_hand)
         python = self._python(cell.stack.python)
         if python is None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +18,14 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from ci.environments import CONSTRAINTS, Environment, Recipe, clean_environ, ensure
 from ci.matrix.cells import Cell
 from ci.matrix.declared import Declared, Stack
+from ci.matrix.locks import locked
+from ci.matrix.processes import Ending, run_said
 from ci.packages import CORE, ROOT
 from ci.recipes import LIGHT, TESTING
 
 __all__ = ["NotInstallable", "Place", "above", "make_place", "slug", "stack_constraints", "wheel_version"]
+
+_LIMIT_S = 1800
 
 
 class NotInstallable(RuntimeError):
@@ -54,7 +56,8 @@ def make_place(cell: Cell, wheels: list[Path], declared: Declared, cache: Path, 
         NotInstallable: the wheels do not go together with the stack.
         InterpreterMissing: this machine has no such Python.
     """
-    below = _shared(cell, declared, cache, with_torch=cell.variant.torch and not refused)
+    with locked(cache / "stacks" / "one-at-a-time"):
+        below = _shared(cell, declared, cache, with_torch=cell.variant.torch and not refused)
     folder = cache / "cells" / slug(cell.name)
     shutil.rmtree(folder, ignore_errors=True)
     environment = above(below, folder / "environment")
@@ -109,7 +112,9 @@ def _pins(line: str, names: set[str]) -> bool:
 
 def above(below: Environment, path: Path) -> Environment:
     """An environment without pip that also sees what lies in the one below."""
-    _quiet([below.python, "-m", "venv", "--without-pip", path])
+    ending, said = _said(below.python, "-m", "venv", "--without-pip", path)
+    if ending.code != 0:
+        raise NotInstallable(said)
     (above,) = path.glob("lib/python*/site-packages")
     (site,) = below.path.glob("lib/python*/site-packages")
     (above / "below.pth").write_text(f"{site}\n", encoding="utf-8")
@@ -117,21 +122,13 @@ def above(below: Environment, path: Path) -> Environment:
 
 
 def _pip(below: Environment, above: Environment, arguments: list[str]) -> None:
-    pip = [str(below.python), "-m", "pip", "--python", str(above.python), "install", "--quiet"]
-    done = _quiet([*pip, *arguments], check=False)
-    if done.returncode:
-        raise NotInstallable(done.stdout.strip())
+    ending, said = _said(below.python, "-m", "pip", "--python", above.python, "install", "--quiet", *arguments)
+    if ending.code != 0:
+        raise NotInstallable(f"{said}\npip took too long" if ending.code is None else said)
 
 
-def _quiet(command: Sequence[str | Path], *, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(part) for part in command],
-        env=clean_environ(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=check,
-    )
+def _said(*command: str | Path) -> tuple[Ending, str]:
+    return run_said([str(part) for part in command], folder=ROOT, env=clean_environ(), limit_s=_LIMIT_S)
 
 
 def wheel_version(wheel: Path) -> str:

@@ -10,8 +10,9 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-__all__ = ["Ending", "run_limited"]
+__all__ = ["Ending", "run_limited", "run_said"]
 
 _MARK = "VLLM_CI_CELL"
 """A variable that every process of a command inherits, and by which those are found that outlive it."""
@@ -45,6 +46,14 @@ def run_limited(command: Sequence[str], *, folder: Path, env: Mapping[str, str],
             _end_all(mark)
             process.wait()
     return Ending(code=code, seconds=time.monotonic() - started_s)
+
+
+def run_said(command: Sequence[str], *, folder: Path, env: Mapping[str, str], limit_s: float) -> tuple[Ending, str]:
+    """The same, and what it said instead of a log."""
+    with TemporaryDirectory() as scratch:
+        log = Path(scratch) / "log.txt"
+        ending = run_limited(command, folder=folder, env=env, log=log, limit_s=limit_s)
+        return ending, log.read_text(encoding="utf-8", errors="replace").strip()
 
 
 def _end_all(mark: str) -> None:

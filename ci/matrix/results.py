@@ -11,7 +11,21 @@ from typing import Any
 
 from ci.matrix.cells import Cell
 
-__all__ = ["Broken", "Outcome", "Result", "Status", "exit_status", "read_results", "result", "tally", "write_results"]
+__all__ = [
+    "UNPROVEN",
+    "Broken",
+    "Outcome",
+    "Result",
+    "Status",
+    "exit_status",
+    "read_results",
+    "result",
+    "tally",
+    "write_results",
+]
+
+UNPROVEN = 3
+"""The exit status of a run in which no cell passed and none failed."""
 
 
 class Status(str, Enum):
@@ -112,11 +126,11 @@ def tally(results: Sequence[Result]) -> dict[Status, int]:
 
 
 def exit_status(results: Sequence[Result]) -> int:
-    """0 where something passed and nothing failed, 1 where something failed, 3 where nothing was proven."""
+    """0 where something passed and nothing failed, 1 where something failed, `UNPROVEN` where neither."""
     counts = tally(results)
     if Status.FAILED in counts or Status.UNBUILT in counts:
         return 1
-    return 0 if Status.PASSED in counts or Status.EXCUSED in counts else 3
+    return 0 if Status.PASSED in counts or Status.EXCUSED in counts else UNPROVEN
 
 
 def write_results(results: Sequence[Result], about: Mapping[str, Any], file: Path) -> None:

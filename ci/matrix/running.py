@@ -12,6 +12,7 @@ from pathlib import Path
 from ci.environments import Environment, clean_environ
 from ci.matrix.cells import Cell
 from ci.matrix.declared import Declared
+from ci.matrix.locks import locked
 from ci.matrix.machine import Machine
 from ci.matrix.places import NotInstallable, Place, make_place, slug, wheel_version
 from ci.matrix.processes import Ending, run_limited
@@ -69,7 +70,8 @@ def run_cell(cell: Cell, site: Site) -> Result:
     else:
         try:
             wheels = _wheels(cell, site)
-            outcome = _tried(cell, wheels, site, log, watch)
+            with locked(site.store.cache / "cells" / slug(cell.name)):
+                outcome = _tried(cell, wheels, site, log, watch)
         except (BuildFailed, UnknownSource, NotInstallable) as error:
             log.write_text(f"{error}\n", encoding="utf-8")
             outcome = Outcome(status=Status.UNBUILT, why=str(error).splitlines()[-1])

@@ -6,6 +6,7 @@ the working tree.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -15,13 +16,17 @@ from pathlib import Path
 from packaging.version import Version
 
 from ci.environments import Environment, clean_environ
+from ci.matrix.locks import locked
+from ci.matrix.processes import run_said
 from ci.packages import ROOT, Package
+from ci.release.ledger import read_ledger
 from ci.versions import git, released_versions
 
 __all__ = ["HERE", "TREE", "BuildFailed", "Source", "Store", "UnknownSource", "at", "releases"]
 
 _SHORT = 10
 """Characters of a commit's hash that name it."""
+_BUILD_LIMIT_S = 1800
 
 
 class UnknownSource(LookupError):
@@ -38,6 +43,8 @@ class Source:
 
     label: str
     commit: str | None
+    missing: str = ""
+    """Of a release that was made, why this clone cannot give it; empty for all that is here."""
 
     def __str__(self) -> str:
         return self.label
@@ -47,8 +54,18 @@ TREE = Source(label="tree", commit=None)
 
 
 def releases(entry: Package, tree: Path = ROOT) -> list[Source]:
-    """The package's tagged releases, oldest first."""
-    return [_tagged(entry, version, tree) for version in released_versions(entry, tree)]
+    """The package's releases, oldest first: tagged here, or known from the ledger and then `missing`."""
+    tagged = released_versions(entry, tree)
+    written = {Version(release.version) for release in read_ledger(tree) if release.package == entry.name}
+    return [
+        _tagged(entry, version, tree) if version in tagged else _missing(entry, version, tree)
+        for version in sorted({*tagged, *written})
+    ]
+
+
+def _missing(entry: Package, version: Version, tree: Path) -> Source:
+    why = f"the tag {entry.tag_prefix}{version} is not in this clone{_why(tree) or ': `git fetch --tags` brings it'}"
+    return Source(label=str(version), commit=None, missing=why)
 
 
 def at(entry: Package, name: str, tree: Path = ROOT) -> Source:
@@ -59,16 +76,16 @@ def at(entry: Package, name: str, tree: Path = ROOT) -> Source:
     """
     if name == TREE.label:
         return TREE
-    known = released_versions(entry, tree)
-    found = next((version for version in known if str(version) == name), None)
+    known = releases(entry, tree)
+    found = next((source for source in known if source.label == name), None)
     if found is not None:
-        return _tagged(entry, found, tree)
+        return found
     try:
         commit = git(tree, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     except subprocess.CalledProcessError:
         listed = ", ".join(map(str, known)) or "none"
         raise UnknownSource(
-            f"{name!r} is neither `tree`, a release of {entry.distribution} (tagged here: {listed}), nor a commit{_why(tree)}"
+            f"{name!r} is neither `tree`, a release of {entry.distribution} (it has: {listed}), nor a commit{_why(tree)}"
         ) from None
     return Source(label=commit[:_SHORT], commit=commit)
 
@@ -92,13 +109,15 @@ class Store:
 
     def tree(self, source: Source) -> Path:
         """The folder that holds the whole repository at `source`."""
+        if source.missing:
+            raise UnknownSource(source.missing)
         if source.commit is None:
             return self.repository
         path = self.cache / "worktrees" / source.commit[:_SHORT]
-        if not (path / ".git").exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # forced, for where an earlier one was deleted as a folder
-            git(self.repository, "worktree", "add", "--force", "--detach", "--quiet", str(path), source.commit)
+        with locked(path):
+            if not (path / ".git").exists():
+                # forced, for where an earlier one was deleted as a folder
+                git(self.repository, "worktree", "add", "--force", "--detach", "--quiet", str(path), source.commit)
         return path
 
     def folder(self, entry: Package, source: Source) -> Path:
@@ -118,21 +137,23 @@ class Store:
         Raises:
             BuildFailed: with the end of what the build said.
         """
+        if source.missing:
+            raise UnknownSource(source.missing)
         kept = self.cache / "wheels" / self._key(entry, source)
-        if source.commit is None:
-            shutil.rmtree(kept, ignore_errors=True)
-        if not kept.is_dir():
-            scratch = Path(tempfile.mkdtemp(dir=_made(self.cache)))
-            _build(self.folder(entry, source), scratch, tools)
-            _made(kept.parent)
-            scratch.rename(kept)  # at once: a build that was ended leaves no half of it
+        with locked(kept):
+            if source.commit is None:
+                shutil.rmtree(kept, ignore_errors=True)
+            if not kept.is_dir():
+                scratch = Path(tempfile.mkdtemp(dir=kept.parent))
+                _build(self.folder(entry, source), scratch, tools)
+                scratch.rename(kept)  # at once: a build that was ended leaves no half of it
         (wheel,) = kept.glob(entry.wheel_glob)
         return wheel
 
     def _key(self, entry: Package, source: Source) -> str:
         """The release's tag belongs to it: the same commit has another version once it is tagged."""
         if source.commit is None:
-            return f"tree/{entry.name}"
+            return f"tree-{_own_number(self.cache / 'wheels')}/{entry.name}"
         tags = git(self.repository, "tag", "--list", "--points-at", source.commit, f"{entry.tag_prefix}*").split()
         return f"{source.commit[:_SHORT]}/{'-'.join([entry.name, *tags])}"
 
@@ -140,25 +161,23 @@ class Store:
 HERE = Store(repository=ROOT, cache=ROOT / ".nox" / "matrix")
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _own_number(wheels: Path) -> int:
+    """This process's; what ended ones left of the tree is removed, since nobody would use it again."""
+    for left in wheels.glob("tree-*"):
+        if not Path("/proc", left.name.removeprefix("tree-")).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return os.getpid()
 
 
 def _build(folder: Path, out: Path, tools: Environment) -> None:
     command = [tools.python, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, folder]
     environ = {key: value for key, value in clean_environ().items() if not key.startswith("SETUPTOOLS_SCM")}
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=folder,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise BuildFailed(f"{folder} cannot be built ({done.returncode}):\n{_end(done.stdout)}")
+    ending, said = run_said([str(part) for part in command], folder=folder, env=environ, limit_s=_BUILD_LIMIT_S)
+    if ending.code != 0:
+        shutil.rmtree(out)
+        raise BuildFailed(
+            f"{folder} cannot be built ({'over its time' if ending.code is None else ending.code}):\n{_end(said)}"
+        )
 
 
 def _end(text: str, lines: int = 15) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from ci.matrix.results import Result, Status, tally
+from ci.matrix.results import UNPROVEN, Result, Status, exit_status, tally
 
 __all__ = ["Table", "duration", "summary"]
 
@@ -76,6 +76,8 @@ def summary(results: Sequence[Result]) -> Iterator[str]:
     yield ""
     counts = ", ".join(f"{count} {status.value}" for status, count in tally(results).items())
     yield f"{len(results)} cells: {counts or 'nothing was run'}, {duration(sum(each.seconds for each in results))}"
+    if exit_status(results) == UNPROVEN:
+        yield "No cell passed: nothing was proven."
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from ci.matrix import bisect, places
 from ci.matrix.cells import parse
 from ci.matrix.results import Result, Status
 from ci.matrix.running import Site, run_cell
-from ci.matrix.sources import Store
+from ci.matrix.sources import Source, Store
 from ci.tests import scratch, tiny
 from ci.versions import git
 
@@ -131,6 +132,13 @@ def test_what_this_machine_lacks_is_said_and_nothing_is_built(site: Site, tree: 
     assert (result.status, result.why) == (Status.NOT_RUNNABLE, why)
     assert not site.wheels
     assert result.log == ""
+
+
+def test_a_release_that_is_not_in_this_clone_is_said(site: Site, tree: Path) -> None:
+    cell = parse("plugin(spyre, core=tree)", site.declared, tree)
+    gone = Source(label="0.0.9", commit=None, missing="the tag core-v0.0.9 is not in this clone")
+    result = run_cell(replace(cell, core=gone), site)
+    assert (result.status, result.core, result.why) == (Status.NOT_RUNNABLE, "0.0.9", gone.missing)
 
 
 def test_a_bisection_finds_the_commit_and_leaves_the_tree_alone(site: Site, tree: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from ci.environments import Environment
 from ci.matrix.sources import TREE, BuildFailed, Source, Store, UnknownSource, at, releases
 from ci.packages import CORE, package
+from ci.release.ledger import LEDGER, Release, write_ledger
 from ci.tests import scratch
 from ci.versions import git
 
@@ -44,7 +45,7 @@ def test_a_state_is_named_by_release_by_commit_or_as_the_tree(store: Store) -> N
     assert at(CORE, "tree", store.repository) is TREE
     assert at(CORE, "0.1.0", store.repository) == Source(label="0.1.0", commit=commit)
     assert at(SPYRE, "HEAD~1", store.repository) == Source(label=commit[:10], commit=commit)
-    with pytest.raises(UnknownSource, match=r"'0\.3\.0' is neither .* \(tagged here: 0\.1\.0, 0\.2\.0\), nor a commit"):
+    with pytest.raises(UnknownSource, match=r"'0\.3\.0' is neither .* \(it has: 0\.1\.0, 0\.2\.0\), nor a commit"):
         at(CORE, "0.3.0", store.repository)
 
 
@@ -52,6 +53,19 @@ def test_a_shallow_clone_says_how_to_get_the_rest(origin: Path, tmp_path: Path) 
     shallow = scratch.clone(origin, tmp_path / "shallow", "--depth=1", "--no-tags")
     with pytest.raises(UnknownSource, match="git fetch --unshallow --tags"):
         at(CORE, "0.1.0", shallow)
+
+
+def test_a_release_whose_tag_is_not_here_is_missing_not_forgotten(store: Store) -> None:
+    made = {"date": "2026-11-22", "python": "3.11", "torch": "2.13.0", "transformers": "5.23.0", "wants": ""}
+    written = Release(package="core", version="0.3.0", tested_with=(), **made)
+    (store.repository / LEDGER).parent.mkdir()
+    write_ledger(store.repository, [written])
+    found = releases(CORE, store.repository)
+    assert [source.label for source in found] == ["0.1.0", "0.2.0", "0.3.0"]
+    assert found[-1].missing == "the tag core-v0.3.0 is not in this clone: `git fetch --tags` brings it"
+    for ask in (store.tree, lambda source: store.wheel(CORE, source, TOOLS)):
+        with pytest.raises(UnknownSource, match=r"core-v0\.3\.0 is not in this clone"):
+            ask(found[-1])
 
 
 def test_a_commits_worktree_is_made_once_and_leaves_the_working_tree_alone(store: Store) -> None:
