@@ -21,6 +21,7 @@ _DISTRIBUTIONS = {
     "typing_extensions": "typing-extensions",
     "torch_npu": "torch-npu",
     "zmq": "pyzmq",
+    "opentelemetry": "opentelemetry-sdk",
 }
 
 _ON_NO_INDEX = {"torch_sendnn": "comes with the card's own software; an index must not be asked for that name"}

@@ -6,6 +6,7 @@ The objects are plain and mutable, because users change fields between calls; wh
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any
@@ -51,9 +52,10 @@ class SamplingType(IntEnum):
 
 @dataclass(kw_only=True, slots=True)
 class StructuredOutputsParams:
-    """The form that the output must have: exactly one of the first five fields.
+    """The form that the output must have: exactly one of json, regex, choice, grammar, json_object, structural_tag.
 
-    `json` takes a schema as text, as a dict, or as a pydantic model class (kept as its schema).
+    `json` takes a schema as text, as a dict, or as a pydantic model class (kept as its schema). `structural_tag` takes free text whose
+    tags hold JSON, as a dict or its JSON text: `{"structures": [{"begin", "schema", "end"}], "triggers": […]}`.
     """
 
     json: Any = None
@@ -64,6 +66,7 @@ class StructuredOutputsParams:
     disable_any_whitespace: bool = False
     disable_additional_properties: bool = False
     whitespace_pattern: str | None = None
+    structural_tag: str | dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         self.verify()
@@ -78,12 +81,14 @@ class StructuredOutputsParams:
         given = self._given()
         if len(given) != 1:
             check.reject(
-                "structured_outputs", given, "must set exactly one of json, regex, choice, grammar, json_object"
+                "structured_outputs",
+                given,
+                "must set exactly one of json, regex, choice, grammar, json_object, structural_tag",
             )
         self._verify_value()
 
     def _given(self) -> list[str]:
-        names = ("json", "regex", "choice", "grammar")
+        names = ("json", "regex", "choice", "grammar", "structural_tag")
         given = [name for name in names if getattr(self, name) is not None]
         return given + (["json_object"] if self.json_object else [])
 
@@ -94,7 +99,9 @@ class StructuredOutputsParams:
             self.choice = check.string_list("structured_outputs.choice", self.choice)
             if not self.choice:
                 check.reject("structured_outputs.choice", self.choice, "must hold at least one string")
-        for name in ("regex", "grammar", "whitespace_pattern"):
+        if isinstance(self.structural_tag, dict):
+            self.structural_tag = json.dumps(self.structural_tag)
+        for name in ("regex", "grammar", "whitespace_pattern", "structural_tag"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value):
                 check.reject(f"structured_outputs.{name}", value, "must be a non-empty string")

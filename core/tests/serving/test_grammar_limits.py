@@ -62,3 +62,11 @@ def test_thousands_of_choices(inside: Served) -> None:
     words = [f"word{number}." for number in range(5000)]
     body = HELLO | {"structured_outputs": {"choice": words}, "max_tokens": 40}
     assert inside.post("/v1/completions", body).json()["choices"][0]["text"] in words
+
+
+def test_a_structural_tag_as_response_format(inside: Served) -> None:
+    tag = {"structures": [{"begin": "<n>", "schema": {"enum": [7]}, "end": "</n>"}], "triggers": ["<n>"]}
+    form = HELLO | {"max_tokens": 5, "response_format": {"type": "structural_tag"} | tag}
+    assert inside.post("/v1/completions", form).status_code == 200
+    wrong = inside.post("/v1/completions", HELLO | {"response_format": {"type": "structural_tag", "structures": []}})
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "structured_outputs.structural_tag")

@@ -34,7 +34,7 @@ def check_constraint_size(params: StructuredOutputsParams) -> None:
 def _value(params: StructuredOutputsParams) -> Any:
     """What is compiled. A schema as text is read, unless it is too long for that; whoever compiles says what is wrong with it."""
     value = getattr(params, params.kind)
-    if params.kind != "json" or not isinstance(value, str) or len(value) > MAX_SIZE_characters:
+    if params.kind not in ("json", "structural_tag") or not isinstance(value, str) or len(value) > MAX_SIZE_characters:
         return value
     try:
         return json.loads(value)

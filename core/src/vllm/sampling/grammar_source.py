@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from vllm.errors import InvalidRequestError
+from vllm.sampling.structural_tag import structural_tag_grammar
 from vllm.sampling_params import StructuredOutputsParams
 
 if TYPE_CHECKING:
@@ -106,6 +107,9 @@ def _text_source(params: StructuredOutputsParams) -> str:
         # As a terminal, which is one regex: a rule may not have thousands of alternatives.
         return str(llguidance.LLMatcher.grammar_from_lark(f"start: CHOICE\nCHOICE: {alternatives}"))
     try:
+        if params.structural_tag is not None:
+            assert isinstance(params.structural_tag, str), "a dict became text in `verify`"
+            return structural_tag_grammar(params.structural_tag)
         return str(
             llguidance.grammar_from("grammar", f"{params.grammar}\n")
         )  # its EBNF reader wants the last line ended

@@ -112,7 +112,10 @@ def _constraint_of(form: ResponseFormat | None) -> dict[str, Any] | None:
     if form.type == "json_object":
         return {"json_object": True}
     if form.type == "structural_tag":
-        raise _wrong("response_format", "cannot be a structural_tag here: give a json_schema or structured_outputs")
+        tag = form.model_dump(include={"structures", "triggers", "format"}, exclude_none=True)
+        if not tag:
+            raise _wrong("response_format", "is a structural_tag, so it needs `structures` and `triggers`, or `format`")
+        return {"structural_tag": tag}
     schema = form.json_schema.json_schema if form.json_schema is not None else None
     if schema is None:
         raise _wrong("response_format", "is json_schema, so it needs the schema as `json_schema.schema`")

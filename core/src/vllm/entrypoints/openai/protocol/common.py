@@ -42,6 +42,11 @@ class ResponseFormat(Request):
 
     type: Literal["text", "json_object", "json_schema", "structural_tag"]
     json_schema: JsonSchemaFormat | None = None
+    structures: list[dict[str, Any]] | None = None
+    """Of a structural_tag, with its triggers."""
+    triggers: list[str] | None = None
+    format: dict[str, Any] | None = None
+    """Of a structural_tag in its newer spelling."""
 
 
 class GenerationRequest(Request):
