@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 
@@ -145,6 +146,30 @@ def test_a_step_that_fails_once_is_nobodys_fault(depth: int) -> None:
     busy(engine)
     engine.run()
     engine.check_against_alone()
+    assert {finished.reason for finished in engine.finished.values()} == {FinishReason.LENGTH}
+
+
+@DEPTHS
+def test_culprits_do_not_add_up_over_good_steps(depth: int) -> None:
+    count = 2 * MOST_IN_A_ROW
+    poison = {f"r{number}": 13 for number in range(count)}
+    engine = FailingHarness(poisoned(**poison), depth=depth, max_num_seqs=2)
+    busy(engine, count)
+    engine.run_until_given_up()
+    engine.check_against_alone()
+    assert not engine.gave_up
+    assert {finished.reason for finished in engine.finished.values()} == {FinishReason.ERROR}
+
+
+@DEPTHS
+def test_failures_of_nobody_do_not_add_up_over_good_steps(depth: int) -> None:
+    crowds = itertools.count(1)
+    engine = FailingHarness(lambda rows: len(rows) == 8 and next(crowds) % 3 == 0, depth=depth, max_num_seqs=8)
+    busy(engine, 5 * 8)
+    engine.run_until_given_up()
+    engine.check_against_alone()
+    assert sum(not well for well, _ in engine.worker.story) > MOST_IN_A_ROW
+    assert not engine.gave_up
     assert {finished.reason for finished in engine.finished.values()} == {FinishReason.LENGTH}
 
 
