@@ -16,6 +16,7 @@ from ci.matrix.cells import Cell, cells, matching, parse
 from ci.matrix.changes import changed_files, import_graph, uses_of_broken
 from ci.matrix.declared import MatrixError, load
 from ci.matrix.page import page
+from ci.matrix.processes import heed_termination
 from ci.matrix.results import Result, exit_status, write_results
 from ci.matrix.running import Site, run_cell
 from ci.matrix.sources import HERE, Source, UnknownSource, at
@@ -32,6 +33,7 @@ JSON, PAGE = "matrix.json", "matrix.html"
 def main(arguments: Sequence[str]) -> int:
     """The command; 1 where a cell fails, 2 for a question that makes no sense, 3 where nothing was proven."""
     options = _parser().parse_args(arguments)
+    heed_termination()
     try:
         return int(options.run(options))
     except (MatrixError, UnknownSource) as error:

@@ -32,7 +32,7 @@ th { text-align:left; font-weight:500; font-size:13px; color:var(--soft); paddin
 thead th { text-align:center; padding:0 6px 2px; }
 td { padding:0; min-width:112px; } td a, td span { display:block; padding:7px 11px; border-radius:7px; background:var(--tint);
   color:var(--tone); font-weight:600; font-size:13.5px; text-decoration:none; line-height:1.3; }
-td small { display:block; color:inherit; opacity:.85; font-size:12px; } td.none { background:none; }
+td small { display:block; max-width:15em; overflow-wrap:anywhere; color:inherit; opacity:.85; font-size:12px; } td.none { background:none; }
 .cells { list-style:none; margin:0; padding:0; }
 .cells li { display:grid; grid-template-columns:124px minmax(0,1fr) 104px; gap:14px; padding:9px 0; border-top:1px solid var(--line); }
 .cells li:first-child { border-top:0; } .cells li:target { background:var(--track); }
@@ -48,5 +48,6 @@ pre { margin:4px 0 8px; padding:9px 12px; border-radius:8px; background:var(--tr
 .bar { display:block; height:6px; margin-top:6px; border-radius:3px; background:var(--track); }
 .bar i { display:block; height:100%; min-width:2px; border-radius:3px; background:var(--soft); opacity:.55; }
 footer { color:var(--soft); font-size:12.5px; padding:0 6px; } footer p { margin:0 0 6px; }
+@media (max-width:640px) { .cells li { grid-template-columns:1fr auto; } .cells li > div { grid-row:2; grid-column:1 / -1; } }
 @media print { body { background:none; } header, section { break-inside:avoid; } }
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-__all__ = ["Ending", "run_limited", "run_said"]
+__all__ = ["Ending", "heed_termination", "run_limited", "run_said"]
 
 _MARK = "VLLM_CI_CELL"
 """A variable that every process of a command inherits, and by which those are found that outlive it."""
@@ -54,6 +55,11 @@ def run_said(command: Sequence[str], *, folder: Path, env: Mapping[str, str], li
         log = Path(scratch) / "log.txt"
         ending = run_limited(command, folder=folder, env=env, log=log, limit_s=limit_s)
         return ending, log.read_text(encoding="utf-8", errors="replace").strip()
+
+
+def heed_termination() -> None:
+    """Let this process end through every `finally` when it is told to end, so that what it runs ends too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def _end_all(mark: str) -> None:

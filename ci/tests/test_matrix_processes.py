@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 from ci.matrix.processes import Ending, run_limited
+from ci.packages import ROOT
 
 HANGS = """
 import os, subprocess, sys, time
@@ -47,3 +51,25 @@ def test_what_outlives_a_command_that_ended_is_ended_too(tmp_path: Path) -> None
     ending, log = run(tmp_path, HANGS.format(then=""), 60)
     assert ending.code == 0
     assert not lives(log.split("child ")[1].split()[0])
+
+
+RUNS = """
+import os, sys
+from pathlib import Path
+from ci.matrix.processes import heed_termination, run_limited
+
+heed_termination()
+code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+run_limited([sys.executable, "-c", code], folder=Path.cwd(), env=dict(os.environ), log=Path(sys.argv[1]), limit_s=600)
+"""
+
+
+def test_a_run_that_is_told_to_end_ends_what_it_runs(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    with subprocess.Popen([sys.executable, "-c", RUNS, str(log)], cwd=ROOT) as runner:
+        while not (log.is_file() and log.read_text().endswith("\n") and log.read_text().count("\n") == 2):
+            assert runner.poll() is None
+            time.sleep(0.02)
+        runner.terminate()
+        assert runner.wait(60) == 128 + signal.SIGTERM
+    assert not lives(log.read_text().split()[-1])
