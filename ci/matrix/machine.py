@@ -20,7 +20,7 @@ from ci.matrix.declared import Need
 
 __all__ = ["Machine", "brings_cuda"]
 
-_PATIENCE_S = 120
+_PATIENCE_S = 300
 
 
 @dataclass(kw_only=True, slots=True)
@@ -94,9 +94,12 @@ def _why_not(python: Path, requirement: str) -> str | None:
         "--report",
         "-",
     ]
-    done = subprocess.run(
-        [*map(str, command), requirement], capture_output=True, text=True, timeout=_PATIENCE_S, check=False
-    )
+    try:
+        done = subprocess.run(
+            [*map(str, command), requirement], capture_output=True, text=True, timeout=_PATIENCE_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"pip did not say within {_PATIENCE_S} s whether there is a {requirement} for {version}"
     if done.returncode:
         said = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR")]
         return f"pip finds no {requirement} for {version}: {said[-1] if said else done.stderr.strip()[-200:]}"

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import CalledProcessError
 
 from ci.environments import Environment, clean_environ
 from ci.matrix.cells import Cell
@@ -72,9 +73,10 @@ def run_cell(cell: Cell, site: Site) -> Result:
             wheels = _wheels(cell, site)
             with locked(site.store.cache / "cells" / slug(cell.name)):
                 outcome = _tried(cell, wheels, site, log, watch)
-        except (BuildFailed, UnknownSource, NotInstallable) as error:
-            log.write_text(f"{error}\n", encoding="utf-8")
-            outcome = Outcome(status=Status.UNBUILT, why=str(error).splitlines()[-1])
+        except (BuildFailed, UnknownSource, NotInstallable, CalledProcessError) as error:
+            said = _said(error)
+            log.write_text(f"{said}\n", encoding="utf-8")
+            outcome = Outcome(status=Status.UNBUILT, why=said.splitlines()[-1])
     return result(
         cell,
         outcome,
@@ -83,6 +85,12 @@ def run_cell(cell: Cell, site: Site) -> Result:
         versions={entry.distribution: wheel_version(wheel) for entry, wheel in wheels.items()},
         log=f"{site.logs.name}/{log.name}" if log.is_file() else "",
     )
+
+
+def _said(error: Exception) -> str:
+    """The error, and what a command that failed said on its standard error, where somebody listened."""
+    heard = error.stderr if isinstance(error, CalledProcessError) else None
+    return f"{error}\n{heard or ''}".strip()
 
 
 def _wheels(cell: Cell, site: Site) -> dict[Package, Path]:
