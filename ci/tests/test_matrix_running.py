@@ -134,6 +134,13 @@ def test_what_this_machine_lacks_is_said_and_nothing_is_built(site: Site, tree: 
     assert result.log == ""
 
 
+def test_an_environment_that_cannot_be_made_is_that_cells_row(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "LIGHT", ("no requirement",))
+    result = run("good")
+    assert (result.status, result.counts) == (Status.UNBUILT, {})
+    assert "returned non-zero exit status" in result.why
+
+
 def test_a_release_that_is_not_in_this_clone_is_said(site: Site, tree: Path) -> None:
     cell = parse("plugin(spyre, core=tree)", site.declared, tree)
     gone = Source(label="0.0.9", commit=None, missing="the tag core-v0.0.9 is not in this clone")
