@@ -56,9 +56,17 @@ class Serving:
                 stdout=log,
                 env=os.environ | {"TMPDIR": str(self._temporary)},
             )
-        self._wait_until_ready()
-        self.url = _URL.findall(self.log)[-1]
+        self.url = ""
         self._seen = {self.process.pid: "api"}
+
+    def wait_until_ready(self) -> None:
+        """Until it takes connections at `url`. Ends the program, with the log, if it does not come up."""
+        deadline_s = time.monotonic() + PATIENCE_s
+        while _READY not in self.log:
+            if self.process.poll() is not None or time.monotonic() > deadline_s:
+                raise SystemExit(f"The server did not start:\n{self.log}")
+            time.sleep(0.05)
+        self.url = _URL.findall(self.log)[-1]
 
     @property
     def log(self) -> str:
@@ -98,21 +106,15 @@ class Serving:
         self._seen |= now
         return now
 
-    def _wait_until_ready(self) -> None:
-        deadline_s = time.monotonic() + PATIENCE_s
-        while _READY not in self.log:
-            if self.process.poll() is not None or time.monotonic() > deadline_s:
-                self.process.kill()
-                raise SystemExit(f"The server did not start:\n{self.log}")
-            time.sleep(0.05)
-
 
 @contextmanager
 def serving(*flags: str) -> Iterator[Serving]:
-    """`vllm serve --port 0` with these flags, ready; ended and cleaned up whatever happens."""
+    """`vllm serve --port 0` with these flags, ready; ended and cleaned up whatever happens, SIGTERM included. For the main thread."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory() as folder:
         server = Serving(flags, Path(folder))
         try:
+            server.wait_until_ready()
             yield server
         finally:
             server.process.kill()  # its core notices and ends
