@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ci import recipes
 from ci.matrix import bisect
-from ci.matrix.affected import Affected, affected, tell
+from ci.matrix.affected import Affected, affected, as_json, tell
 from ci.matrix.cells import Cell, cells, matching, parse
 from ci.matrix.changes import changed_files, import_graph, uses_of_broken
 from ci.matrix.declared import MatrixError, load
@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     running.set_defaults(run=_run)
     asking = commands.add_parser("affected", help="the sessions and cells that the changes since BASE can affect")
     asking.add_argument("base", metavar="BASE", help="a tag, branch or commit")
+    asking.add_argument(
+        "--json", action="store_true", help="for programs: sessions, cells, and the plugins closest to it"
+    )
     asking.set_defaults(run=_affected)
     halving = commands.add_parser("bisect", help="the first commit that breaks a cell")
     halving.add_argument("cell", metavar="CELL", help="its full name, e.g. 'plugin(spyre, core=tree, py=3.11)'")
@@ -66,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _affected(options: argparse.Namespace) -> int:
     every = cells(load())
-    print(*tell(_reached(options.base), options.base, len(every)), sep="\n")
+    found = _reached(options.base)
+    lines = [as_json(found)] if options.json else tell(found, options.base, len(every))
+    print(*lines, sep="\n")
     return 0
 
 

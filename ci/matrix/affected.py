@@ -7,6 +7,7 @@ that plugin. Of `ci`, the import graph tells which sessions stand on the module.
 from __future__ import annotations
 
 import fnmatch
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from ci.matrix.changes import imports_of, module_of, owner
 from ci.matrix.declared import Declared, Session
 from ci.packages import CORE, PLUGINS
 
-__all__ = ["Affected", "affected", "tell"]
+__all__ = ["Affected", "affected", "as_json", "tell"]
 
 _EVERYTHING = ("ci/constraints.txt", "noxfile.py")
 """What every session and every cell is made with; besides the modules below, and what those import."""
@@ -118,6 +119,17 @@ def _closest(
     modules = [module for file in files if owner(file) == CORE and (module := module_of(file))]
     told = {plugin.name: tuple(broken.get(plugin.name) or imports_of(plugin, modules, graph)) for plugin in PLUGINS}
     return {plugin: lines for plugin, lines in told.items() if lines}
+
+
+def as_json(found: Affected) -> str:
+    """Names of sessions and cells, to be handed to nox; and the rest of the answer."""
+    content = {
+        "files": found.files,
+        "sessions": list(found.sessions),
+        "cells": [cell.name for cell in found.cells],
+        "closest": found.closest,
+    }
+    return json.dumps(content, indent=2)
 
 
 def tell(found: Affected, base: str, every: int) -> Iterator[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import grimp
 import pytest
 
-from ci.matrix.affected import Affected, affected, tell
+from ci.matrix.affected import Affected, affected, as_json, tell
 from ci.matrix.cells import cells
 from ci.matrix.changes import changed_files, import_graph, imports_of, module_of, owner, uses_of_broken
 from ci.matrix.declared import load
@@ -158,6 +159,13 @@ def test_committed_uncommitted_and_new_files_count_since_the_fork(tmp_path: Path
     assert changed_files("base", tmp_path) == ["committed.txt", "new.txt", "uncommitted.txt"]
     with pytest.raises(UnknownSource, match="git fetch --unshallow --tags"):
         changed_files("core-v9.9.9", tmp_path)
+
+
+def test_programs_read_names_that_nox_knows(graph: grimp.ImportGraph) -> None:
+    content = json.loads(as_json(of(graph, "plugins/spyre/src/vllm_spyre/runner.py")))
+    assert content["sessions"] == [name for name in SESSIONS if name in HOUSE | {"plugin(name='spyre')"}]
+    assert content["cells"] == [cell.name for cell in EVERY if cell.package == package("spyre")]
+    assert content["closest"] == {}
 
 
 def test_nothing_changed_affects_nothing(graph: grimp.ImportGraph) -> None:
