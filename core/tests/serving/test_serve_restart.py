@@ -27,3 +27,13 @@ def test_a_middleware_that_is_not_there_is_told_before_the_engine_starts(name: s
         assert server.exit_status() == 1
         assert f"--middleware {name} cannot be loaded" in server.log
         assert "EngineCore" not in server.log
+
+
+def test_a_server_that_compiled_a_grammar_ends_in_order() -> None:
+    with spawned() as server:
+        with server.client() as client:
+            body = {"prompt": "x", "structured_outputs": {"choice": ["yes"]}}
+            assert client.post("/v1/completions", json=body).json()["choices"][0]["text"] == "yes"
+        server.signal(signal.SIGTERM)
+        assert server.exit_status() == 0
+        assert "Fatal" not in server.log

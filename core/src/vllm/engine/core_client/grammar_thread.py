@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Compiled", "GrammarThread"]
 
+PATIENCE_s = 8.0
+"""More than a grammar takes that was compiled once already, in time; less than the front waits for the core's end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
@@ -26,7 +29,7 @@ class Compiled:
 
 
 class GrammarThread:
-    """Starts with the first request, ends with its process or at `close`."""
+    """Starts with the first request, ends at `close`."""
 
     def __init__(
         self, compile_grammar: Callable[[StructuredOutputsParams], GrammarState], tell: Callable[[Compiled], None]
@@ -35,6 +38,7 @@ class GrammarThread:
         self._compile, self._tell = compile_grammar, tell
         self._waiting: queue.SimpleQueue[Add | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._is_closed = False
 
     def put(self, add: Add) -> None:
         """Compile what a request with a constraint needs, after those that came before."""
@@ -44,11 +48,14 @@ class GrammarThread:
         self._waiting.put(add)
 
     def close(self) -> None:
-        """Take no more; does not wait for what is compiled."""
+        """Compile no more, and wait for what is being compiled: native code must not come back to an interpreter that has ended."""
+        self._is_closed = True
         self._waiting.put(None)
+        if self._thread is not None:
+            self._thread.join(PATIENCE_s)
 
     def _run(self) -> None:
-        while (add := self._waiting.get()) is not None:
+        while (add := self._waiting.get()) is not None and not self._is_closed:
             self._tell(self._compiled(add))
 
     def _compiled(self, add: Add) -> Compiled:
