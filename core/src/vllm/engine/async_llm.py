@@ -48,6 +48,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 INLINE_CHARACTERS = 4096
 """Longer prompts are tokenised beside the event loop: about a millisecond of it."""
+INLINE_OUTPUTS = 64
+"""More outputs of one request are made beside the event loop."""
 
 
 class AsyncLLM:
@@ -369,6 +371,8 @@ class AsyncLLM:
 
 
 def _is_heavy(prompt: Any, params: SamplingParams) -> bool:
-    """Whether checking the request would hold up the event loop: a long text to tokenise, or a schema to walk through."""
+    """Whether checking the request would hold up the event loop: a long text to tokenise, a schema to walk through, many outputs."""
     text = prompt.get("prompt") if isinstance(prompt, dict) else prompt
-    return params.structured_outputs is not None or (isinstance(text, str) and len(text) > INLINE_CHARACTERS)
+    if params.structured_outputs is not None or params.n > INLINE_OUTPUTS:
+        return True
+    return isinstance(text, str) and len(text) > INLINE_CHARACTERS

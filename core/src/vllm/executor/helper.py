@@ -60,8 +60,8 @@ class HelperPool:
     async def run(self, timeout_s: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the function gives there. Raises what it raises, and BeyondLimitsError; waiting for its turn does not count."""
         self._check_open()
-        work = pickle.dumps(Work(partial(function, *args, **kwargs), timeout_s))
-        answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, work, timeout_s)
+        work = Work(partial(function, *args, **kwargs), timeout_s)
+        answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, work)
         if answer.error is not None:
             raise unpack_refusal(answer.error, self._name)
         result: T = answer.result
@@ -81,11 +81,12 @@ class HelperPool:
 
     # -- in a thread, each of which has a process of its own --------------------------------------------------------------------
 
-    def _run(self, work: bytes, timeout_s: float) -> Answer:
+    def _run(self, work: Work) -> Answer:
+        pickled = pickle.dumps(work)  # before the process: what cannot be sent is no fault of its
         try:
             process = self._process()
-            process.connection.send_bytes(work)
-            return self._answer(process, timeout_s, f"takes longer than {timeout_s:g} s")
+            process.connection.send_bytes(pickled)
+            return self._answer(process, work.timeout_s, f"takes longer than {work.timeout_s:g} s")
         except (OSError, EOFError) as error:
             raise self._death() from error
 
