@@ -51,23 +51,22 @@ def _head(results: Sequence[Result], about: Mapping[str, Any]) -> str:
     total = f"<li><b>{duration(sum(each.seconds for each in results))}</b>in all</li>"
     return (
         f'<header class="{tone}"><p class="kicker">Core × plugin × Python × torch × transformers</p>'
-        f"<h1>{_verdict(results)}</h1><p>{escape(state)} · {escape(about['finished'])}{_unfinished(results, about)}</p>"
+        f"<h1>{_verdict(results, about)}</h1><p>{escape(state)} · {escape(about['finished'])}</p>"
         f'<ul class="tiles">{tiles}{total}</ul></header>'
     )
 
 
-def _verdict(results: Sequence[Result]) -> str:
+def _verdict(results: Sequence[Result], about: Mapping[str, Any]) -> str:
+    """One sentence; of a run that was ended, or goes on, it says how far it came."""
     failed = sum(each.status in (Status.FAILED, Status.UNBUILT) for each in results)
-    if failed:
-        return f"{failed} of {len(results)} cells fail" if failed > 1 else f"1 of {len(results)} cells fails"
-    if exit_status(results):
-        return "Nothing was proven"
     unknown = any(each.status is Status.NOT_RUNNABLE for each in results)
-    return "Every cell that could run passes" if unknown else "Every cell passes"
-
-
-def _unfinished(results: Sequence[Result], about: Mapping[str, Any]) -> str:
-    return "" if len(results) == about["wanted"] else f" · {len(results)} of {about['wanted']} cells so far"
+    if failed:
+        verdict = f"{failed} of {len(results)} cells fail" if failed > 1 else f"1 of {len(results)} cells fails"
+    elif exit_status(results):
+        verdict = "Nothing was proven"
+    else:
+        verdict = "Every cell that could run passes" if unknown else "Every cell passes"
+    return verdict if len(results) == about["wanted"] else f"{verdict}, {about['wanted'] - len(results)} are to come"
 
 
 def _tone(status: Status) -> str:

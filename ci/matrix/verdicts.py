@@ -21,6 +21,8 @@ _KEPT, _BROKEN, _UNTESTED = 0, 1, 3
 """Exit statuses of `vllm plugin test`."""
 _WHY = 600
 """Characters of a law's detail that the report repeats; the log holds the rest."""
+_FRAMES = 6
+"""Lines of a traceback above its error that the report repeats."""
 
 
 def claimed_range(metadata: str) -> SpecifierSet | None:
@@ -70,9 +72,12 @@ def of_kit(ending: Ending, report: Path, said: str) -> Outcome:
 
 
 def _short(detail: str) -> str:
-    """The beginning of what a law says; of a traceback the end, where the error stands."""
+    """The beginning of what a law says; of a traceback the error, and then the last lines that lead to it."""
     text = detail.strip()
-    return text[-_WHY:] if text.startswith("Traceback") else text[:_WHY]
+    if not text.startswith("Traceback"):
+        return text[:_WHY]
+    *lines, error = text.splitlines()
+    return "\n".join([error, *lines[-_FRAMES:]])
 
 
 def of_tests(ending: Ending, junit: Path, said: str) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,7 +19,7 @@ from ci.matrix.places import slug, stack_constraints
 from ci.matrix.processes import Ending
 from ci.matrix.results import Broken, Result, Status, exit_status, read_results, tally, write_results
 from ci.matrix.table import Table, duration
-from ci.matrix.verdicts import claimed_range, of_listing, of_step, of_tests
+from ci.matrix.verdicts import claimed_range, of_kit, of_listing, of_step, of_tests
 
 ABOUT = {"commit": "0123456789abcdef", "changed": False, "finished": "2026-11-22T12:00:00+00:00", "wanted": 5}
 
@@ -129,9 +130,9 @@ def test_the_page_is_whole_fetches_nothing_and_its_links_lead_somewhere() -> Non
 
 
 def test_the_page_of_an_unfinished_or_empty_run_says_so() -> None:
-    assert "1 of 5 cells so far" in page(ROWS[:1], ABOUT)
+    assert "Every cell passes, 4 are to come" in page(ROWS[:1], ABOUT)
     assert "Nothing was proven" in page([], ABOUT)
-    assert "Every cell that could run passes" in page([ROWS[0], ROWS[3]], ABOUT)
+    assert "Every cell that could run passes" in page([ROWS[0], ROWS[3]], ABOUT | {"wanted": 2})
 
 
 def test_every_cell_has_a_file_name_of_its_own() -> None:
@@ -152,6 +153,16 @@ def test_a_wheels_claim_is_read_past_its_extras() -> None:
     metadata = 'Name: x\nRequires-Dist: vllm_core<0.2,>=0.1\nRequires-Dist: vllm-core[testing]; extra == "testing"\n'
     assert str(claimed_range(metadata)) == "<0.2,>=0.1"
     assert claimed_range("Name: x\nRequires-Dist: numpy\n") is None
+
+
+def test_of_a_law_that_raised_the_error_comes_first(tmp_path: Path) -> None:
+    raised = (
+        "Traceback (most recent call last):\n" + "".join(f"  line {number}\n" for number in range(20)) + "KeyError: 7\n"
+    )
+    law = {"law": "contract.x", "dtype": None, "status": "error", "detail": raised}
+    (tmp_path / "report.json").write_text(json.dumps({"outcomes": [law]}))
+    outcome = of_kit(Ending(code=1, seconds=1), tmp_path / "report.json", "")
+    assert outcome.why.splitlines() == ["KeyError: 7", *(f"  line {number}" for number in range(14, 20))]
 
 
 def test_a_step_that_fails_names_its_status_or_its_time() -> None:
