@@ -57,7 +57,9 @@ def test_steps_of_others_go_on_while_a_grammar_is_compiled(slow: tuple[AsyncLLM,
     engine, grammars = slow
 
     async def story() -> None:
-        constrained = asyncio.create_task(engine.add_request("slow", [1, 2, 3], params(structured_outputs=YES, n=2, temperature=1.0)))
+        constrained = asyncio.create_task(
+            engine.add_request("slow", [1, 2, 3], params(structured_outputs=YES, n=2, temperature=1.0))
+        )
         await asyncio.to_thread(grammars.asked.wait, 60)
         async for other in engine.generate([1, 2, 3], params(output_kind=RequestOutputKind.FINAL_ONLY), "other"):
             assert len(other.outputs[0].token_ids) == 8
