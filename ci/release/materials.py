@@ -57,11 +57,12 @@ def _list(found: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def _portable(component: dict[str, Any]) -> dict[str, Any]:
-    """Without references to where this machine had the file from."""
+    """Without references to where this machine had the file from, and named as an index names it."""
     kept = [each for each in _list(component, "externalReferences") if not str(each["url"]).startswith("file:")]
-    return {key: value for key, value in component.items() if key != "externalReferences"} | (
-        {"externalReferences": kept} if kept else {}
-    )
+    plain = {key: value for key, value in component.items() if key != "externalReferences"}
+    if kept:
+        plain["externalReferences"] = kept
+    return {"purl": f"pkg:pypi/{component['name'].lower()}@{component['version']}"} | plain
 
 
 def component_names(path: Path) -> set[str]:

@@ -138,5 +138,6 @@ def test_the_bill_lists_what_is_there_and_forgets_this_machine() -> None:
         "bom-ref": "vllm-plugin-cpu-ref",
         "version": "1",
         "type": "library",
+        "purl": "pkg:pypi/vllm-plugin-cpu-ref@1",
     }
     assert bill["dependencies"] == [{"ref": "vllm-plugin-cpu-ref", "dependsOn": ["numpy"]}]
