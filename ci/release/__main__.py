@@ -12,6 +12,7 @@ from ci import recipes
 from ci.matrix.sources import HERE
 from ci.packages import PACKAGES, ROOT, package
 from ci.release.bump import WORDS
+from ci.release.cells import LATEST
 from ci.release.refusal import Refused
 from ci.release.story import Order, Shop, release
 
@@ -29,7 +30,13 @@ def read_order(arguments: Sequence[str]) -> Order:
         "version", nargs="?", help=f"a version or {', '.join(WORDS)}; default: what the fragments ask for"
     )
     parser.add_argument("--for-real", action="store_true", help="make the release's commits and tag in this repository")
-    parser.add_argument("--matrix-report", type=Path, metavar="DIR", help="a report of the matrix of this very commit")
+    parser.add_argument(
+        "--matrix-report",
+        type=Path,
+        metavar="DIR",
+        default=LATEST,
+        help="a report of the matrix, of this very commit; default: what `nox -s matrix` left here",
+    )
     parser.add_argument(
         "--skip-cells", action="store_true", help="do not ask whether the matrix is green (dry run only)"
     )

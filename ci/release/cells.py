@@ -9,17 +9,19 @@ from pathlib import Path
 from ci.matrix.cells import Cell, cells
 from ci.matrix.declared import load
 from ci.matrix.results import Result, Status, read_results
-from ci.matrix.sources import TREE
+from ci.matrix.sources import HERE, TREE
 from ci.packages import CANN_SIM, CORE, Package
 from ci.release.refusal import Refused
 from ci.versions import git
 
-__all__ = ["REPORT", "check_cells", "concerning"]
+__all__ = ["LATEST", "REPORT", "check_cells", "concerning"]
 
 REPORT = "matrix.json"
+LATEST = HERE.cache / "report"
+"""Where `nox -s matrix` leaves its report."""
 
 
-def check_cells(entry: Package, tree: Path, report: Path | None, *, skip: bool) -> str:
+def check_cells(entry: Package, tree: Path, report: Path, *, skip: bool) -> str:
     """One sentence about the cells of this commit that the package stands in.
 
     Raises:
@@ -27,11 +29,6 @@ def check_cells(entry: Package, tree: Path, report: Path | None, *, skip: bool) 
     """
     if skip:
         return "NOT ASKED (--skip-cells): whether the matrix is green for this commit is unknown. No release can be made so"
-    if report is None:
-        raise Refused(
-            "nobody says whether the matrix is green for this commit",
-            remedy="run `nox -s matrix -- --report DIR` and hand in `--matrix-report DIR`",
-        )
     _check_report(report / REPORT, tree)
     results = concerning(entry, read_results(report / REPORT))
     _check_whole(entry, results, tree)
@@ -56,7 +53,10 @@ _RED = frozenset({Status.FAILED, Status.UNBUILT})
 
 def _check_report(file: Path, tree: Path) -> None:
     if not file.is_file():
-        raise Refused(f"there is no {file}", remedy="run `nox -s matrix -- --report DIR`")
+        raise Refused(
+            f"nobody says whether the matrix is green for this commit: there is no {file}",
+            remedy="run `nox -s matrix`, or hand in the report of another machine with --matrix-report DIR",
+        )
     about = json.loads(file.read_text(encoding="utf-8"))
     head = git(tree, "rev-parse", "HEAD")
     if about["commit"] != head or about["changed"]:

@@ -18,7 +18,7 @@ from ci.release import bump, proof
 from ci.release.apart import check_apart
 from ci.release.archives import Archives, build_archives, require_equal
 from ci.release.candidate import Candidate, announce_next, make_candidate, record
-from ci.release.cells import check_cells
+from ci.release.cells import LATEST, check_cells
 from ci.release.clone import check_clone
 from ci.release.ledger import Release
 from ci.release.materials import write_bill
@@ -41,7 +41,7 @@ class Order:
     for_real: bool = False
     quick: bool = False
     skip_cells: bool = False
-    matrix_report: Path | None = None
+    matrix_report: Path = LATEST
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
