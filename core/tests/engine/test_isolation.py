@@ -193,6 +193,44 @@ def test_when_only_company_fails_it_gives_up_too(depth: int) -> None:
 
 
 @DEPTHS
+def test_who_retries_a_poisoned_prompt_does_not_end_the_engine(depth: int) -> None:
+    engine = FailingHarness(lambda rows: True, depth=depth, max_num_seqs=4)
+    for number in range(3 * MOST_IN_A_ROW):
+        engine.add(f"retry{number}", [1, 2, 3], max_tokens=4)
+    engine.run_until_given_up()
+    assert not engine.gave_up
+    assert len(engine.finished) == 3 * MOST_IN_A_ROW
+    for number in range(MOST_IN_A_ROW - 1):  # the first of as many different ones has failed
+        assert not engine.gave_up
+        engine.add(f"other{number}", [1, 2, 4 + number], max_tokens=4)
+        engine.run_until_given_up()
+    assert engine.gave_up
+
+
+@DEPTHS
+def test_who_leaves_with_the_culprit_in_flight_is_not_convicted_in_its_stead(depth: int) -> None:
+    engine = FailingHarness(poisoned(r1=12), depth=depth, max_num_seqs=2, max_num_batched_tokens=64)
+    busy(engine, 2)
+    while all(well for well, _ in engine.worker.story):
+        engine.step() if engine.inflight else engine.plan()
+    engine.abort("r1")
+    engine.run()
+    engine.check_against_alone()
+    assert engine.finished["r0"].reason is FinishReason.LENGTH
+
+
+@DEPTHS
+def test_poisoned_requests_that_leave_do_not_end_the_engine(depth: int) -> None:
+    engine = FailingHarness(lambda rows: True, depth=depth, max_num_seqs=2)
+    for number in range(2 * MOST_IN_A_ROW):
+        engine.add(f"r{number}", [1, 2, number], max_tokens=4)
+        engine.plan()
+        engine.abort(f"r{number}")
+        engine.run_until_given_up()
+        assert not engine.gave_up
+
+
+@DEPTHS
 @pytest.mark.parametrize("seed", range(20))
 def test_random_poison_aborts_and_arrivals(seed: int, depth: int) -> None:
     rng = random.Random(seed)

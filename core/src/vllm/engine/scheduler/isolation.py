@@ -2,7 +2,8 @@
 
 Everybody else waits meanwhile. A half is cleared when each of its requests has got past the token at which its step failed; the requests
 of a half that fails are halved again. One that fails with nobody beside it ends with an error. Errors that depend on no single request
-cannot be found in this way, so what comes of it is counted: an engine in which every step fails must end.
+cannot be found in this way, so what comes of it is counted: an engine in which every step fails must end. What is no news does not count:
+a prompt that failed before is tried again by its client, not by the engine's fault; and who left while its step ran may have been it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["Isolation"]
 logger = init_logger(__name__)
 
 MOST_IN_A_ROW = 8
-"""Requests that fail alone with no token between them, and failures that are nobody's with no good step of everybody between them."""
+"""Different prompts that fail alone with no token between them, and failures that are nobody's with no good step of all between them."""
 
 
 class Isolation:
@@ -27,8 +28,10 @@ class Isolation:
         self._state = state
         self._trials: list[dict[str, int]] = []
         """Request id → tokens it must have computed to be cleared. The last trial is under way; who was cleared is gone from it."""
-        self._convicted = False
-        self._convictions_in_a_row = 0
+        self._is_explained = False
+        """Somebody was convicted, or left who may have been it."""
+        self._prompts_in_a_row: set[int] = set()
+        """Hashes of the prompts that failed alone."""
         self._acquittals_in_a_row = 0
 
     @property
@@ -39,23 +42,30 @@ class Isolation:
     @property
     def is_hopeless(self) -> bool:
         """Steps fail whoever is in them."""
-        return max(self._convictions_in_a_row, self._acquittals_in_a_row) >= MOST_IN_A_ROW
+        return max(len(self._prompts_in_a_row), self._acquittals_in_a_row) >= MOST_IN_A_ROW
 
-    def blame(self, suspects: Mapping[str, int]) -> str | None:
-        """A step failed, and everybody waits. `suspects`: the live requests that were in it, and how many tokens of each it ended with.
+    def blame(self, suspects: Mapping[str, int], *, some_left: bool) -> str | None:
+        """A step failed, and everybody waits.
 
-        Returns the request that is convicted, if one is: the caller ends it.
+        Args:
+            suspects: the live requests that were in it, and how many tokens of each it ended with.
+            some_left: others were in it too, which have ended since it was planned.
+
+        Returns:
+            The request that is convicted, if one is: the caller ends it.
         """
         if self._trials:
             untried = {each: tokens for each, tokens in self._trials.pop().items() if each not in suspects}
             self._trials += [untried] if untried else []
         else:
-            self._convicted = False
-        if len(suspects) == 1:
+            self._is_explained = False
+        self._is_explained |= some_left
+        if len(suspects) == 1 and not some_left:
             return self._convict(*suspects)
-        logger.warning(
-            "A step of %d requests failed; they run again in halves to find whose fault it is.", len(suspects)
-        )
+        if suspects:
+            logger.warning(
+                "A step failed; %d requests of it run again in halves to find whose fault it is.", len(suspects)
+            )
         self._trials += _halves(suspects)
         if not self._trials:
             self._acquit()
@@ -75,19 +85,19 @@ class Isolation:
         """A step went well. Only tokens tell: a piece of a prompt goes its way without a sampler."""
         if not gave_tokens:
             return
-        self._convictions_in_a_row = 0
+        self._prompts_in_a_row.clear()
         if not self._trials:
             self._acquittals_in_a_row = 0
 
     def _convict(self, request_id: str) -> str:
-        self._convicted = True
-        self._convictions_in_a_row += 1
+        self._is_explained = True
+        self._prompts_in_a_row.add(hash(self._state.waiting.find(request_id).message.prompt_token_ids.tobytes()))
         logger.error("Request %s fails with no other beside it, and ends with an error.", request_id)
         return request_id
 
     def _acquit(self) -> None:
         """All trials are over."""
-        if not self._convicted:
+        if not self._is_explained:
             self._acquittals_in_a_row += 1
             logger.warning("No request fails by itself; all of them go on together.")
 

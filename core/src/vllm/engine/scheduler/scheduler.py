@@ -125,7 +125,8 @@ class Scheduler(SchedulerInterface):
         rows = {self.request_of_slot(slot): tokens for slot, tokens in ends_N}
         state.requeue_all()
         state.counters.failed_steps += 1
-        convicted = self._isolation.blame({each: tokens for each, tokens in rows.items() if each is not None})
+        suspects = {each: tokens for each, tokens in rows.items() if each is not None}
+        convicted = self._isolation.blame(suspects, some_left=len(suspects) < len(plan.slots_N))
         if convicted is not None:
             self.abort_requests([convicted], FinishReason.ERROR)
         return not self._isolation.is_hopeless

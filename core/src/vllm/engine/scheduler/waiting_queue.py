@@ -32,6 +32,10 @@ class WaitingQueue:
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._alive
 
+    def find(self, request_id: str) -> Request:
+        """One that waits."""
+        return self._alive[request_id]
+
     def push(self, request: Request) -> None:
         """Queue a request."""
         self._alive[request.message.request_id] = request
@@ -56,6 +60,8 @@ class WaitingQueue:
     def pop(self) -> Request:
         """Take the next request out; there is one."""
         request = self.head()
+        if self.only is None:
+            heapq.heappop(self._heap)
         del self._alive[request.message.request_id]
         self.num_tokens -= request.num_prompt_tokens
         return request
