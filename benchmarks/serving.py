@@ -28,7 +28,7 @@ import msgspec
 from servers import Server
 from workloads import SHAPES, Load, prompts, write_model
 
-from vllm.entrypoints.cli.bench.serve import ServeBenchOptions
+from vllm.entrypoints.cli.bench.serve_options import ServeBenchOptions
 from vllm.entrypoints.cli.bench.serve_report import numbers
 from vllm.entrypoints.client.api import ApiClient
 from vllm.entrypoints.client.load import Load as Measured

@@ -10,7 +10,6 @@ from typing import Any, cast
 import pytest
 
 from core.tests.serving.in_process import Served
-from vllm.entrypoints.openai.api_server import ServerState
 from vllm.entrypoints.openai.batch import answers_to
 from vllm.entrypoints.openai.lifecycle import _Life
 from vllm.entrypoints.openai.listener import Listener, open_listener
@@ -18,6 +17,7 @@ from vllm.entrypoints.openai.prompts import completion_prompts
 from vllm.entrypoints.openai.protocol.completions import CompletionRequest
 from vllm.entrypoints.openai.responses_store import ResponseStore, StoredResponse
 from vllm.entrypoints.openai.server_args import ServerArgs
+from vllm.entrypoints.openai.server_state import ServerState
 from vllm.errors import EngineDeadError, QueueFullError
 
 BODIES: dict[str, dict[str, Any]] = {

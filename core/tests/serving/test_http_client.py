@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from vllm.entrypoints.cli.bench.serve import ServeBenchOptions
 from vllm.entrypoints.cli.bench.serve_load import lengths
+from vllm.entrypoints.cli.bench.serve_options import ServeBenchOptions
 from vllm.entrypoints.cli.bench.serve_report import file_name, numbers
 from vllm.entrypoints.client.api import ApiClient
 from vllm.entrypoints.client.http import ServerError

@@ -10,11 +10,13 @@ from vllm.outputs import BeamSearchOutput, BeamSearchSequence
 from vllm.sampling_params import BeamSearchParams, SamplingParams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from vllm.entrypoints.llm import LLM
+    from vllm.engine.llm_engine import LLMEngine
     from vllm.inputs import PromptType
     from vllm.outputs import RequestOutput
+
+    Generate = Callable[[list[PromptType], SamplingParams], list[RequestOutput]]
 
 __all__ = ["Search", "beam_search"]
 
@@ -61,9 +63,9 @@ class Search:
 
 
 def beam_search(
-    llm: LLM, prompts: Sequence[Any], params: BeamSearchParams, *, use_tqdm: bool = False
+    engine: LLMEngine, generate: Generate, prompts: Sequence[Any], params: BeamSearchParams
 ) -> list[BeamSearchOutput]:
-    """See `LLM.beam_search`."""
+    """See `LLM.beam_search`. `generate` runs prompts on the engine to their end, in order."""
     if not isinstance(params, BeamSearchParams):
         raise InvalidRequestError(
             f"LLM.beam_search was given a {type(params).__name__}; it wants a BeamSearchParams.",
@@ -74,25 +76,25 @@ def beam_search(
         raise InvalidRequestError(
             "Beam search does not take structured outputs.", parameter="structured_outputs", remedy="use generate"
         )
-    eos = frozenset(llm.llm_engine.config.model_config.eos_token_ids)
-    searches = [Search(_tokens_prompt(llm, prompt), params, eos) for prompt in prompts]
+    eos = frozenset(engine.config.model_config.eos_token_ids)
+    searches = [Search(_tokens_prompt(engine, prompt), params, eos) for prompt in prompts]
     step = SamplingParams(max_tokens=1, temperature=params.temperature, logprobs=2 * params.beam_width, ignore_eos=True)
     for round_index in range(params.max_tokens):
         # The first round takes every prompt: the engine refuses one that is too long.
-        running = [search for search in searches if search.beams and (round_index == 0 or _has_room(llm, search))]
+        running = [search for search in searches if search.beams and (round_index == 0 or _has_room(engine, search))]
         if not running:
             break
-        _round(llm, running, step, use_tqdm)
+        _round(generate, running, step)
     return [
-        BeamSearchOutput(sequences=[_with_text(llm, search, beam) for beam in search.best()]) for search in searches
+        BeamSearchOutput(sequences=[_with_text(engine, search, beam) for beam in search.best()]) for search in searches
     ]
 
 
-def _round(llm: LLM, searches: Sequence[Search], step: SamplingParams, use_tqdm: bool) -> None:
+def _round(generate: Generate, searches: Sequence[Search], step: SamplingParams) -> None:
     prompts: list[PromptType] = [
         {**search.prompt, "prompt_token_ids": beam.tokens} for search in searches for beam in search.beams
     ]
-    outputs = llm.generate(prompts, step, use_tqdm=use_tqdm)
+    outputs = generate(prompts, step)
     start = 0
     for search in searches:
         count = len(search.beams)
@@ -100,24 +102,24 @@ def _round(llm: LLM, searches: Sequence[Search], step: SamplingParams, use_tqdm:
         start += count
 
 
-def _has_room(llm: LLM, search: Search) -> bool:
-    return len(search.beams[0].tokens) < llm.llm_engine.config.model_config.max_model_len
+def _has_room(engine: LLMEngine, search: Search) -> bool:
+    return len(search.beams[0].tokens) < engine.config.model_config.max_model_len
 
 
-def _tokens_prompt(llm: LLM, prompt: Any) -> TokensPrompt:
+def _tokens_prompt(engine: LLMEngine, prompt: Any) -> TokensPrompt:
     parsed = parse_prompt(prompt)
     token_ids = parsed.token_ids
     if token_ids is None:
         assert parsed.text is not None
-        token_ids = llm.get_tokenizer().encode(parsed.text)
+        token_ids = engine.get_tokenizer().encode(parsed.text)
     if parsed.cache_salt is None:
         return TokensPrompt(prompt_token_ids=token_ids)
     return TokensPrompt(prompt_token_ids=token_ids, cache_salt=parsed.cache_salt)
 
 
-def _with_text(llm: LLM, search: Search, beam: BeamSearchSequence) -> BeamSearchSequence:
+def _with_text(engine: LLMEngine, search: Search, beam: BeamSearchSequence) -> BeamSearchSequence:
     """The text of prompt and output together; EOS is shown only on request."""
     drops_eos = beam.finish_reason == "stop" and not search.params.include_stop_str_in_output
     shown = beam.tokens[:-1] if drops_eos else beam.tokens
-    beam.text = llm.get_tokenizer().decode(shown, skip_special_tokens=search.params.skip_special_tokens)
+    beam.text = engine.get_tokenizer().decode(shown, skip_special_tokens=search.params.skip_special_tokens)
     return beam

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -120,7 +121,8 @@ class LLM:
         from vllm.entrypoints.beam_search import beam_search
 
         refuse_absent_arguments("LLM.beam_search", absent, CALLS)
-        return beam_search(self, as_prompt_list(prompts), params, use_tqdm=use_tqdm)
+        generate = functools.partial(self.generate, use_tqdm=use_tqdm)
+        return beam_search(self.llm_engine, generate, as_prompt_list(prompts), params)
 
     # -- the engine -----------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -18,11 +18,9 @@ from vllm.entrypoints.openai.chat_prompt import chat_prompt
 from vllm.entrypoints.openai.chat_tools import tool_plan
 from vllm.entrypoints.openai.generation import check_model
 from vllm.entrypoints.openai.output_parts import PartStream, parts_of
+from vllm.entrypoints.openai.server_state import state_of
 from vllm.entrypoints.openai.streaming import StreamEnd, answer_unless_gone, stream_unless_gone
 from vllm.entrypoints.openai.text_check import refuse_lone_surrogates
-
-if TYPE_CHECKING:
-    from vllm.entrypoints.openai.api_server import ServerState
 
 __all__ = ["router"]
 
@@ -34,7 +32,7 @@ _END = StreamEnd(done=b"", error=error_event)
 async def messages(body: MessagesRequest, request: Request) -> Response:
     """Say the next message of a conversation."""
     message_id = f"msg_{uuid.uuid4().hex}"
-    job = await chat_job(chat_of(body), request, request.app.state.server, request_id=message_id)
+    job = await chat_job(chat_of(body), request, state_of(request), request_id=message_id)
     if body.stream:
         return await stream_unless_gone(request.receive, _events(job), _END)
     return await answer_unless_gone(request.receive, _answer(job))
@@ -43,7 +41,7 @@ async def messages(body: MessagesRequest, request: Request) -> Response:
 @router.post("/v1/messages/count_tokens")
 async def count_tokens(body: CountTokensRequest, request: Request) -> dict[str, int]:
     """How long the prompt would be."""
-    state: ServerState = request.app.state.server
+    state = state_of(request)
     check_model(body.model, state.engine.model_config)
     chat = chat_to_count(body)
     plan = tool_plan(chat, state.args)

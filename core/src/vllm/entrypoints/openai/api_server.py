@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route
 
@@ -22,11 +20,10 @@ from vllm.entrypoints.openai.completions import router as completions
 from vllm.entrypoints.openai.dev_routes import router as dev_routes
 from vllm.entrypoints.openai.endpoint_plugins import add_endpoint_plugins
 from vllm.entrypoints.openai.http_errors import add_error_handlers
-from vllm.entrypoints.openai.http_metrics import HttpMetrics
 from vllm.entrypoints.openai.invocations import router as invocations
-from vllm.entrypoints.openai.middleware import ApiKeyGuard, BodyLimit, LoadCounter, RequestIds, RootPath, traced
+from vllm.entrypoints.openai.middleware import ApiKeyGuard, BodyLimit, RequestIds, RootPath, traced
 from vllm.entrypoints.openai.responses import router as responses
-from vllm.entrypoints.openai.responses_store import ResponseStore
+from vllm.entrypoints.openai.server_state import ServerState
 from vllm.entrypoints.openai.tokenize_routes import router as tokenize_routes
 from vllm.entrypoints.openai.tokenize_routes import tokenizer_info
 from vllm.entrypoints.openai.users_code import load_middleware
@@ -36,26 +33,11 @@ if TYPE_CHECKING:
     from vllm.engine.async_llm import AsyncLLM
     from vllm.entrypoints.openai.server_args import ServerArgs
 
-__all__ = ["ServerState", "build_app", "routes_in", "state_of"]
+__all__ = ["build_app", "routes_in"]
 
 logger = init_logger(__name__)
 
 _ROUTERS = (basic_routes, tokenize_routes, completions, chat, responses, messages, chat_batch, invocations)
-
-
-@dataclass(slots=True)
-class ServerState:
-    """What every route may use; `app.state.server`. Ask it anew in each request: an engine that died may be replaced."""
-
-    engine: AsyncLLM
-    args: ServerArgs
-    comes_back: bool = False
-    """Whether an engine that dies, or has died, is followed by another one."""
-    started_s: int = field(default_factory=lambda: int(time.time()))
-    """Seconds since 1970."""
-    load: LoadCounter = field(default_factory=LoadCounter)
-    http_metrics: HttpMetrics = field(default_factory=HttpMetrics)
-    responses: ResponseStore = field(default_factory=ResponseStore)
 
 
 def build_app(engine: AsyncLLM, args: ServerArgs, *, state: ServerState | None = None) -> FastAPI:
@@ -124,12 +106,6 @@ def routes_in(routes: Iterable[BaseRoute]) -> Iterator[Route]:
         router = getattr(route, "original_router", None)
         if isinstance(router, APIRouter):
             yield from routes_in(router.routes)
-
-
-def state_of(request: Request) -> ServerState:
-    """The server's state, for a route."""
-    state: ServerState = request.app.state.server
-    return state
 
 
 if __name__ == "__main__":

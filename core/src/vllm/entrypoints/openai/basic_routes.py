@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import prometheus_client as prom
 from fastapi import APIRouter, Request, Response
 
 import vllm
 from vllm.entrypoints.openai.page import router as page
-
-if TYPE_CHECKING:
-    from vllm.entrypoints.openai.api_server import ServerState
+from vllm.entrypoints.openai.server_state import ServerState, state_of
 
 __all__ = ["router"]
 
@@ -20,15 +18,10 @@ router = APIRouter()
 router.include_router(page)
 
 
-def _state(request: Request) -> ServerState:
-    state: ServerState = request.app.state.server
-    return state
-
-
 @router.get("/health")
 async def health(request: Request) -> Response:
     """200 with an empty body while the engine takes requests, else 503."""
-    dead = _state(request).engine.errored
+    dead = state_of(request).engine.errored
     return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE if dead else HTTPStatus.OK)
 
 
@@ -48,7 +41,7 @@ async def version() -> dict[str, str]:
 @router.get("/v1/models")
 async def models(request: Request) -> dict[str, Any]:
     """The names under which the model is served."""
-    state = _state(request)
+    state = state_of(request)
     model = state.engine.model_config
     names = (model.served_model_name, *model.served_model_aliases)
     return {"object": "list", "data": [_card(name, model.served_model_name, state) for name in names]}
@@ -70,13 +63,13 @@ def _card(name: str, root: str, state: ServerState) -> dict[str, Any]:
 @router.get("/load")
 async def load(request: Request) -> dict[str, int]:
     """Requests being answered; counted with --enable-server-load-tracking."""
-    return {"server_load": _state(request).load.under_way}
+    return {"server_load": state_of(request).load.under_way}
 
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """Everything that is counted, as Prometheus reads it."""
-    state = _state(request)
+    state = state_of(request)
     of_engine = state.engine.metrics
     registries = [state.http_metrics.registry, *([] if of_engine is None else [of_engine.registry])]
     text = b"".join(prom.generate_latest(registry) for registry in registries)

@@ -21,12 +21,12 @@ from vllm.entrypoints.openai.logprobs_format import prompt_logprobs
 from vllm.entrypoints.openai.protocol.answers import ChatAnswer, ChatChunk, ChatChunkChoice, Usage
 from vllm.entrypoints.openai.protocol.chat import ChatRequest
 from vllm.entrypoints.openai.sampling_from_request import request_params
+from vllm.entrypoints.openai.server_state import ServerState, state_of
 from vllm.entrypoints.openai.streaming import answer_unless_gone, event, stream_unless_gone
 from vllm.entrypoints.openai.text_check import refuse_lone_surrogates
 from vllm.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from vllm.entrypoints.openai.api_server import ServerState
     from vllm.entrypoints.openai.chat_tools import OutputReaders, ToolPlan
     from vllm.entrypoints.openai.server_args import ServerArgs
     from vllm.outputs import RequestOutput
@@ -40,7 +40,7 @@ router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)], route_class=L
 @router.post("/v1/chat/completions")
 async def chat_completions(body: ChatRequest, request: Request) -> Response:
     """Say the next message of a conversation."""
-    job = await chat_job(body, request, request.app.state.server)
+    job = await chat_job(body, request, state_of(request))
     if body.stream:
         return await stream_unless_gone(request.receive, job.events())
     return await answer_unless_gone(request.receive, job.answer())

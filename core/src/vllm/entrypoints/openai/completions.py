@@ -19,13 +19,13 @@ from vllm.entrypoints.openai.prompts import completion_prompts
 from vllm.entrypoints.openai.protocol.answers import CompletionAnswer, CompletionChoice, Usage
 from vllm.entrypoints.openai.protocol.completions import DEFAULT_MAX_TOKENS, CompletionRequest
 from vllm.entrypoints.openai.sampling_from_request import request_params
+from vllm.entrypoints.openai.server_state import ServerState, state_of
 from vllm.entrypoints.openai.streaming import answer_unless_gone, event, stream_unless_gone
 from vllm.entrypoints.openai.text_check import refuse_lone_surrogates
 from vllm.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from vllm.config import ModelConfig
-    from vllm.entrypoints.openai.api_server import ServerState
     from vllm.sampling_params import SamplingParams
 
 __all__ = ["router"]
@@ -36,7 +36,7 @@ router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)], route_class=L
 @router.post("/v1/completions")
 async def completions(body: CompletionRequest, request: Request) -> Response:
     """Continue one or several prompts."""
-    state: ServerState = request.app.state.server
+    state = state_of(request)
     job = await _job(body, request, state)
     if body.stream:
         return await stream_unless_gone(request.receive, job.events())

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from vllm.entrypoints.openai.http_errors import ApiError
+from vllm.entrypoints.openai.server_state import state_of
 from vllm.errors import VllmError
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ router = APIRouter()
 
 
 def _engine(request: Request) -> AsyncLLM:
-    engine: AsyncLLM = request.app.state.server.engine
-    return engine
+    return state_of(request).engine
 
 
 @router.post("/sleep")

@@ -16,8 +16,9 @@ import uvicorn
 import uvloop
 
 from vllm import envs
-from vllm.entrypoints.openai.api_server import ServerState, build_app, routes_in
+from vllm.entrypoints.openai.api_server import build_app, routes_in
 from vllm.entrypoints.openai.http_protocol import BoundedConnection
+from vllm.entrypoints.openai.server_state import ServerState
 from vllm.entrypoints.openai.template_helpers import close_template_helpers
 from vllm.errors import VllmError
 from vllm.logger import init_logger, log_like_us

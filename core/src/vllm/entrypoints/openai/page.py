@@ -8,15 +8,12 @@ import hashlib
 import json
 import re
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 
 import vllm
+from vllm.entrypoints.openai.server_state import state_of
 from vllm.platforms.selection import load_platform
-
-if TYPE_CHECKING:
-    from vllm.entrypoints.openai.api_server import ServerState
 
 __all__ = ["page_html", "policy", "router"]
 
@@ -28,8 +25,7 @@ _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 @router.get("/", include_in_schema=False)
 async def page(request: Request) -> Response:
     """The page. A browser runs what is written in it and nothing else, and it may ask this server only."""
-    state: ServerState = request.app.state.server
-    html = _filled(state.engine.config.platform)
+    html = _filled(state_of(request).engine.config.platform)
     return Response(html, media_type="text/html", headers={"Content-Security-Policy": policy(), **_HEADERS})
 
 

@@ -23,6 +23,7 @@ from vllm.entrypoints.openai.protocol.responses import ResponsesRequest
 from vllm.entrypoints.openai.responses_input import chat_of, input_items, wants_logprobs
 from vllm.entrypoints.openai.responses_output import EventWriter, finished, item_of, new_response, usage_of
 from vllm.entrypoints.openai.responses_store import ResponseStore, StoredResponse
+from vllm.entrypoints.openai.server_state import state_of
 from vllm.entrypoints.openai.streaming import JsonAnswer, StreamEnd, answer_unless_gone, stream_unless_gone
 from vllm.entrypoints.openai.text_check import refuse_lone_surrogates
 from vllm.errors import InvalidRequestError, VllmError
@@ -73,13 +74,12 @@ async def cancel(response_id: str, request: Request) -> Response:
 
 
 def _store(request: Request) -> ResponseStore:
-    store: ResponseStore = request.app.state.server.responses
-    return store
+    return state_of(request).responses
 
 
 async def _job(body: ResponsesRequest, request: Request) -> ResponseJob:
     """The request, checked as far as the engine does not do it. Raises InvalidRequestError and ApiError."""
-    state = request.app.state.server
+    state = state_of(request)
     check_model(body.model, state.engine.model_config)
     items = [*_items_before(body, state.responses), *input_items(body)]
     response_id = f"resp_{uuid.uuid4().hex}"

@@ -15,6 +15,7 @@ from vllm.entrypoints.openai.generation import check_model
 from vllm.entrypoints.openai.large_bodies import LargeBodyRoute
 from vllm.entrypoints.openai.prompts import encoded
 from vllm.entrypoints.openai.protocol.chat import ChatRequest
+from vllm.entrypoints.openai.server_state import state_of
 from vllm.entrypoints.openai.text_check import refuse_lone_surrogates
 from vllm.entrypoints.openai.validated import validated
 from vllm.errors import InvalidRequestError
@@ -22,7 +23,6 @@ from vllm.inputs import check_token_ids
 
 if TYPE_CHECKING:
     from vllm.engine.async_llm import AsyncLLM
-    from vllm.entrypoints.openai.api_server import ServerState
 
 __all__ = ["router", "tokenizer_info"]
 
@@ -71,7 +71,7 @@ async def _of_text(body: TokenizeRequest, engine: AsyncLLM) -> list[int]:
 
 async def _of_chat(body: TokenizeRequest, request: Request) -> list[int]:
     chat = validated(ChatRequest, body.model_dump(exclude_unset=True))
-    state: ServerState = request.app.state.server
+    state = state_of(request)
     size = len(await request.body())
     prompt = await chat_prompt(chat, state.engine, state.args, tools=chat.tools or (), body_bytes=size)
     ids: list[int] = prompt.engine_prompt["prompt_token_ids"]
@@ -92,7 +92,7 @@ async def detokenize(body: DetokenizeRequest, request: Request) -> dict[str, str
 
 async def tokenizer_info(request: Request) -> dict[str, Any]:
     """The tokenizer's own configuration; a route with --enable-tokenizer-info-endpoint."""
-    state: ServerState = request.app.state.server
+    state = state_of(request)
     model = state.engine.model_config
     path = Path(model.tokenizer) / "tokenizer_config.json"
     told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -100,6 +100,6 @@ async def tokenizer_info(request: Request) -> dict[str, Any]:
 
 
 def _engine(request: Request, model: str | None) -> AsyncLLM:
-    engine: AsyncLLM = request.app.state.server.engine
+    engine = state_of(request).engine
     check_model(model, engine.model_config)
     return engine

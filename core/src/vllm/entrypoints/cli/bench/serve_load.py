@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from tqdm import tqdm
 
-from vllm.entrypoints.cli.bench.serve import ServeBenchOptions
+from vllm.entrypoints.cli.bench.serve_options import ServeBenchOptions
 from vllm.entrypoints.client.api import ApiClient
 from vllm.entrypoints.client.http import ServerError
 from vllm.entrypoints.client.load import Load, Planned, ask_all, ask_one, delays_s

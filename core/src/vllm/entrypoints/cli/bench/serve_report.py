@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vllm.entrypoints.cli.bench.common import percentiles
-from vllm.entrypoints.cli.bench.serve import METRICS, ServeBenchOptions
+from vllm.entrypoints.cli.bench.serve_options import METRICS, ServeBenchOptions
 from vllm.entrypoints.client.load import Experience, Load
 
 __all__ = ["file_name", "numbers", "print_table"]
