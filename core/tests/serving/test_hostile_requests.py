@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from core.tests.serving.in_process import Served
+from core.tests.serving.in_process import Served, scope_of
 from vllm.entrypoints.openai.batch import answers_to
 from vllm.entrypoints.openai.lifecycle import _Life
 from vllm.entrypoints.openai.listener import Listener, open_listener
@@ -68,6 +68,24 @@ def test_a_line_that_nests_too_deep_does_not_end_a_batch(inside: Served) -> None
         return [is_good async for _, is_good in answers_to(lines, inside.app, 2)]
 
     assert inside.run(story()) == [False, True]
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages"])
+def test_a_client_that_goes_within_its_body_is_no_failure(
+    inside: Served, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = [{"type": "http.request", "body": b'{"prompt": ', "more_body": True}, {"type": "http.disconnect"}]
+    statuses: list[int] = []
+
+    async def receive() -> Any:
+        return said.pop(0)
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    inside.run(inside.app(scope_of(path), receive, send))
+    assert statuses[0] == 499
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_many_short_texts_leave_the_loop_to_others(inside: Served) -> None:

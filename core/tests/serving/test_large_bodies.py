@@ -64,6 +64,13 @@ def test_every_route_takes_one(inside: Served, path: str, body: dict[str, Any]) 
     assert answer.status_code == 200, answer.text
 
 
+def test_fields_that_a_route_passes_on_are_kept(inside: Served) -> None:
+    """/tokenize takes a chat's fields without naming them."""
+    chat = {"messages": [{"role": "user", "content": "Hello"}], "add_generation_prompt": False}
+    small, large = (inside.post("/tokenize", chat | more).json()["tokens"] for more in ({}, FILLER))
+    assert large == small
+
+
 def test_others_are_answered_while_a_body_is_read(inside: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     reading, may_go_on = threading.Event(), threading.Event()
     read = large_bodies._read

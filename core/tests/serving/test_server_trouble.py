@@ -56,6 +56,20 @@ def test_data_that_nests_deep_is_no_failure_of_the_server(inside: Served, field:
     assert len(answer.text) < 10_000
 
 
+def test_messages_that_nest_deep_are_no_failure_of_the_server(inside: Served) -> None:
+    """Anthropic's route has errors of its own form."""
+    schema = nested(450, '{"properties":{"a":', "}}", "{}")
+    tools = [{"name": "f", "input_schema": schema}]
+    said = {"role": "user", "content": "x"}
+    for body in (
+        {"messages": [said], "tools": tools, "tool_choice": {"type": "none"}},
+        {"messages": [said | {"a": schema}]},
+    ):
+        answer = inside.post("/v1/messages", {"max_tokens": 1} | body)
+        assert answer.status_code in (200, 400), answer.text
+        assert len(answer.text) < 10_000
+
+
 def test_what_is_refused_is_not_sent_back_at_full_length(inside: Served) -> None:
     answer = inside.post("/v1/completions", HELLO | {"structured_outputs": {"regex": "(" * 100_000}})
     assert (answer.status_code, len(answer.text) < 10_000) == (400, True)

@@ -10,8 +10,9 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from vllm.entrypoints.openai.http_errors import RETRY_AFTER_s, as_told, error_body, first_mistake, status_of
+from vllm.entrypoints.openai.http_errors import TOO_DEEP, RETRY_AFTER_s, as_told, error_body, first_mistake, status_of
 from vllm.entrypoints.openai.large_bodies import LargeBodyRoute
 from vllm.entrypoints.openai.streaming import named_event
 from vllm.errors import VllmError
@@ -49,7 +50,9 @@ class AnthropicRoute(LargeBodyRoute):
         async def answer_or_error(request: Request) -> Response:
             try:
                 return await answer(request)
-            except (RequestValidationError, HTTPException, VllmError) as error:
+            except ClientDisconnect:
+                raise  # nobody reads how it looks
+            except (RequestValidationError, HTTPException, RecursionError, VllmError) as error:
                 return _response(*_status_and_message(request, error))
             except Exception as error:
                 logger.exception("%s %s failed", request.method, request.url.path)
@@ -69,6 +72,9 @@ def _status_and_message(request: Request, error: Exception) -> tuple[int, str]:
             return HTTPStatus.BAD_REQUEST, first_mistake(error)[1]
         case HTTPException():
             return error.status_code, str(error.detail)
+        case RecursionError():
+            logger.warning("%s %s: the body is nested too deep: %s", request.method, request.url.path, error)
+            return HTTPStatus.BAD_REQUEST, TOO_DEEP
     told = as_told(request, error)
     return status_of(told), _message(told)
 

@@ -32,6 +32,7 @@ from vllm.logger import init_logger
 __all__ = [
     "CLIENT_CLOSED_REQUEST",
     "RETRY_AFTER_s",
+    "TOO_DEEP",
     "ApiError",
     "add_error_handlers",
     "as_told",
@@ -47,6 +48,7 @@ logger = init_logger(__name__)
 RETRY_AFTER_s = 1
 CLIENT_CLOSED_REQUEST = 499
 """No status of HTTP: what logs of servers say of a request whose client went before the answer. Nobody reads it."""
+TOO_DEEP = "body: it is nested too deep"
 _FORM = re.compile(r"(str|int|float|bool|dict|list|constrained-\w+|[A-Z]\w*)$|.*\[")
 """Names of types and of models, as pydantic writes them."""
 _TYPE_OF = {
@@ -147,8 +149,7 @@ async def _of_framework(request: Request, error: Exception) -> Response:
 async def _too_deep(request: Request, error: Exception) -> JSONResponse:
     """Only data of a client can nest so deep: its body, a schema, a tool's parameters."""
     logger.warning("%s %s: the body is nested too deep: %s", request.method, request.url.path, error)
-    message = "body: it is nested too deep"
-    return error_response(ApiError(HTTPStatus.BAD_REQUEST, message, parameter="body", error_type="Bad Request"))
+    return error_response(ApiError(HTTPStatus.BAD_REQUEST, TOO_DEEP, parameter="body", error_type="Bad Request"))
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:

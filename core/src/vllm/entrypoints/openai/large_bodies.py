@@ -66,5 +66,6 @@ def _known(body: bytes, model: Any) -> Any:
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return msgspec.json.decode(body)
     raw = _decode_object(body)
-    fields = {name: msgspec.json.decode(raw[name]) for name in model.model_fields if name in raw}
+    wanted = raw.keys() if model.model_config.get("extra") == "allow" else model.model_fields.keys() & raw.keys()
+    fields = {name: msgspec.json.decode(raw[name]) for name in wanted}
     return model.model_validate(fields)
