@@ -133,7 +133,7 @@ def test_a_result_that_cannot_be_read_is_the_callers_error(run: Any) -> None:
             await engine.collective_rpc(give_unreadable)
         with pytest.raises(InvalidRequestError, match=r"(?s)lambda.*Remedy: use functions"):
             await engine.collective_rpc(lambda worker: 1)
-        assert not engine._calls
+        assert not len(engine._calls)
         assert await engine.reset_prefix_cache()
 
     run(story)

@@ -7,15 +7,16 @@ core, so what comes while it works is taken together, and a stream that is overt
 from __future__ import annotations
 
 import asyncio
-import itertools
 import pickle
 from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from vllm.engine.core import EngineCore
+from vllm.engine.core_client.calls import CoreCalls
 from vllm.engine.core_client.interface import CoreClient
-from vllm.engine.core_client.messages import Abort, Add, Call, Died, FromCore, Refused, Returned, Started, Stepped
+from vllm.engine.core_client.messages import Abort, Add, Died, FromCore, Refused, Returned, Started, Stepped
 from vllm.engine.core_client.start import start_core
+from vllm.engine.face import EngineFace
 from vllm.engine.grammar_check import GrammarCheck
 from vllm.engine.input_processor import InputProcessor
 from vllm.engine.metrics import EngineMetrics
@@ -26,19 +27,15 @@ from vllm.engine.output_stream import OutputStream
 from vllm.engine.stat_loggers import load_stat_loggers
 from vllm.errors import EngineDeadError, EngineShutdownError, InvalidRequestError
 from vllm.executor.remote_error import unpack_error, unpack_refusal
-from vllm.executor.rpc import UNPICKLABLE, cannot_travel, name_of
 from vllm.logger import init_logger
 from vllm.messages import FinishReason
-from vllm.plugins import load_general_plugins
 
 if TYPE_CHECKING:
-    from vllm.config import ModelConfig, VllmConfig
-    from vllm.config.engine_args import EngineArgs
+    from vllm.config import VllmConfig
     from vllm.engine.request_log import RequestLog
     from vllm.engine.tracing import RequestTracer
     from vllm.outputs import RequestOutput
     from vllm.sampling_params import SamplingParams
-    from vllm.text.tokenizer import Tokenizer
 
 __all__ = ["AsyncLLM"]
 
@@ -52,7 +49,7 @@ INLINE_OUTPUTS = 64
 """More outputs of one request are made beside the event loop."""
 
 
-class AsyncLLM:
+class AsyncLLM(EngineFace):
     """`generate` from any number of tasks of one event loop. Stopped by `shutdown`, or at the program's end."""
 
     def __init__(self, config: VllmConfig, *, client: CoreClient | None = None) -> None:
@@ -71,8 +68,7 @@ class AsyncLLM:
         self._outputs = OutputProcessor(tokenizer, stream_interval_tokens=config.scheduler_config.stream_interval)
         self.metrics = EngineMetrics(config, stat_loggers) if log_stats else None
         self._streams: dict[str, OutputStream] = {}
-        self._calls: dict[int, asyncio.Future[Any]] = {}
-        self._numbers = itertools.count()
+        self._calls = CoreCalls(self._client.description)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._dead: BaseException | None = None
         self._death = asyncio.Event()
@@ -80,12 +76,6 @@ class AsyncLLM:
         """Who is told every accepted request; nobody unless somebody is put here."""
         self.request_tracer: RequestTracer | None = None
         """Who makes a span of every request; nobody unless somebody is put here."""
-
-    @classmethod
-    def from_engine_args(cls, engine_args: EngineArgs) -> AsyncLLM:
-        """The engine that the options describe. Raises ConfigError and ModelLoadError before anything slow where it can."""
-        load_general_plugins()
-        return cls(engine_args.create_engine_config())
 
     @classmethod
     def from_vllm_config(cls, config: VllmConfig) -> AsyncLLM:
@@ -161,16 +151,6 @@ class AsyncLLM:
     # -- the engine -----------------------------------------------------------------------------------------------------------
 
     @property
-    def vllm_config(self) -> VllmConfig:
-        """The complete configuration; the same as `config`."""
-        return self.config
-
-    @property
-    def model_config(self) -> ModelConfig:
-        """The configuration's section about the model."""
-        return self.config.model_config
-
-    @property
     def is_running(self) -> bool:
         """Whether the engine takes requests."""
         return self._dead is None
@@ -195,15 +175,6 @@ class AsyncLLM:
         self._listen()
         await self._death.wait()
         return self.dead_error
-
-    def get_tokenizer(self) -> Tokenizer:
-        """The model's tokenizer. Raises InvalidRequestError with `skip_tokenizer_init`."""
-        if self.tokenizer is None:
-            raise InvalidRequestError(
-                "This engine has no tokenizer: it was started with skip_tokenizer_init.",
-                parameter="skip_tokenizer_init",
-            )
-        return self.tokenizer
 
     async def collective_rpc(
         self,
@@ -260,16 +231,9 @@ class AsyncLLM:
         """`EngineCore.method` where the core lives, between two of its steps."""
         self._listen()
         self._raise_if_dead()
-        try:
-            pickled = pickle.dumps((method, args, kwargs))
-        except UNPICKLABLE as error:
-            raise cannot_travel(name_of(method), "the engine core's process", error) from error
-        number = next(self._numbers)
-        call = Call(number, pickled)
-        answer = self._calls[number] = asyncio.get_running_loop().create_future()
+        call, answer = self._calls.begin(method, *args, **kwargs)
         self._client.send(call)
-        result: T = await answer
-        return result
+        return await answer
 
     def _receive(self, message: FromCore) -> None:
         """Nothing of a message that fails here is told, so nobody must go on waiting for it."""
@@ -288,7 +252,7 @@ class AsyncLLM:
             case Refused():
                 self._take_refusal(message)
             case Returned():
-                self._take_answer(message)
+                self._calls.take(message)
             case Died():
                 self._end_all(unpack_error(pickle.loads(message.error), self._client.description))
                 logger.error("The engine has stopped: %s", self._dead)
@@ -327,32 +291,15 @@ class AsyncLLM:
             if stream is not None:
                 stream.fail(error)
 
-    def _take_answer(self, message: Returned) -> None:
-        future = self._calls.pop(message.number)
-        if future.cancelled():
-            return
-        try:
-            value = pickle.loads(message.value)
-        except Exception as error:  # noqa: BLE001 - the caller's own class failed; the engine is well
-            future.set_exception(error)
-            return
-        if message.failed:
-            future.set_exception(unpack_error(value, self._client.description))
-        else:
-            future.set_result(value)
-
     def _end_all(self, error: BaseException) -> None:
         """The engine is gone: everybody who waits is told."""
         self._dead = error
         self._death.set()
         for stream in self._streams.values():
             stream.fail(self._death_for_reader())
-        for future in self._calls.values():
-            if not future.done():
-                future.set_exception(self._death_for_reader())
+        self._calls.fail(self._death_for_reader)
         self._outputs.abort(list(self._streams))
         self._streams.clear()
-        self._calls.clear()
 
     def _death_for_reader(self) -> EngineDeadError:
         """A new error for each reader: one object raised in many tasks would collect all their tracebacks."""

@@ -6,33 +6,31 @@ import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vllm.engine.core import EngineCore
+from vllm.engine.face import EngineFace
 from vllm.engine.input_processor import InputProcessor
 from vllm.engine.metrics import EngineMetrics
 from vllm.engine.model_text import grammar_factory, load_model_tokenizer
 from vllm.engine.output_processor import OutputProcessor
 from vllm.engine.stat_loggers import load_stat_loggers
-from vllm.errors import InvalidRequestError
+from vllm.errors import ConfigError
 from vllm.executor.main_module import refuse_engine_of_rerun
 from vllm.messages import FinishReason
-from vllm.plugins import load_general_plugins
 from vllm.worker.worker_base import WorkerBase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from vllm.config import ModelConfig, VllmConfig
-    from vllm.config.engine_args import EngineArgs
+    from vllm.config import VllmConfig
     from vllm.engine.output_processor import StepReport
     from vllm.outputs import RequestOutput
     from vllm.sampling_params import SamplingParams
-    from vllm.text.tokenizer import Tokenizer
 
 __all__ = ["LLMEngine"]
 
 T = TypeVar("T")
 
 
-class LLMEngine:
+class LLMEngine(EngineFace):
     """`add_request`, then `step` while `has_unfinished_requests`. Used from one thread.
 
     The workers are stopped by `shutdown`, at the latest when the engine is collected or the program ends.
@@ -51,12 +49,6 @@ class LLMEngine:
         self._inputs = InputProcessor(config, self.tokenizer, grammars)
         self._outputs = OutputProcessor(self.tokenizer, stream_interval_tokens=config.scheduler_config.stream_interval)
         self._metrics = EngineMetrics(config, stat_loggers) if log_stats else None
-
-    @classmethod
-    def from_engine_args(cls, engine_args: EngineArgs) -> LLMEngine:
-        """The engine that the options describe. Raises ConfigError and ModelLoadError before anything slow where it can."""
-        load_general_plugins()
-        return cls(engine_args.create_engine_config())
 
     # -- requests -------------------------------------------------------------------------------------------------------------
 
@@ -110,32 +102,21 @@ class LLMEngine:
 
     # -- the engine -----------------------------------------------------------------------------------------------------------
 
-    @property
-    def vllm_config(self) -> VllmConfig:
-        """The complete configuration; the same as `config`."""
-        return self.config
-
-    @property
-    def model_config(self) -> ModelConfig:
-        """The configuration's section about the model."""
-        return self.config.model_config
-
-    def get_tokenizer(self) -> Tokenizer:
-        """The model's tokenizer. Raises InvalidRequestError with `skip_tokenizer_init`."""
-        if self.tokenizer is None:
-            raise InvalidRequestError(
-                "This engine has no tokenizer: it was started with skip_tokenizer_init.",
-                parameter="skip_tokenizer_init",
-            )
-        return self.tokenizer
-
     def reset_prefix_cache(self) -> bool:
         """Forget cached prompt blocks. False, and nothing happens, while requests run."""
         return self._core.reset_prefix_cache()
 
     def get_metrics(self) -> list[Any]:
-        """A snapshot of the `vllm:` metrics; empty with `disable_log_stats`."""
-        return [] if self._metrics is None else self._metrics.snapshot()
+        """A snapshot of the `vllm:` metrics.
+
+        Raises:
+            ConfigError: with `disable_log_stats` nothing is counted.
+        """
+        if self._metrics is None:
+            raise ConfigError(
+                "There are no metrics: this engine counts nothing.", remedy="start it with disable_log_stats=False"
+            )
+        return self._metrics.snapshot()
 
     def collective_rpc(
         self,
