@@ -33,7 +33,7 @@ def worker() -> Moody:
 
 def test_plans_are_refused_until_one_starts_anew(worker: Moody) -> None:
     worker.mood = KeyError("a plugin's mistake")
-    with pytest.raises(StepFailedError, match=r"Step 0 of 3 tokens failed: KeyError: .*mistake") as caught:
+    with pytest.raises(StepFailedError, match=r"A step failed: KeyError: .*mistake") as caught:
         worker.execute(plan_of(0))
     assert caught.value.__cause__ is worker.mood
     worker.mood = None

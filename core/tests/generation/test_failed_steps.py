@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -68,12 +69,27 @@ def test_what_is_nobodys_fault_ends_the_engine_in_order(
         buggy.generate([[5]], HEALTHY, use_tqdm=False)
 
 
-def test_the_log_tells_the_traceback_once_and_who_it_was(new_llm: NewLLM, caplog: pytest.LogCaptureFixture) -> None:
-    buggy = new_llm(**BUGGY)
-    with caplog.at_level(logging.WARNING):
-        buggy.generate([PROMPT, PROMPT], [POISONED, HEALTHY.clone()], use_tqdm=False)
-    assert sum(record.exc_info is not None for record in caplog.records) == 1
-    assert sum("ends with an error" in record.getMessage() for record in caplog.records) == 1
+@pytest.fixture
+def log(llm: LLM, caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What is logged, although vLLM's logger does not propagate. An engine has set logging up before, which replaces handlers."""
+    del llm
+    logger = logging.getLogger("vllm")
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("backend", ["uni", "mp"])
+def test_the_log_tells_the_traceback_once_and_who_it_was(
+    new_llm: NewLLM, log: pytest.LogCaptureFixture, backend: str
+) -> None:
+    buggy = new_llm(**BUGGY, distributed_executor_backend=backend)
+    others = [SamplingParams(temperature=0.0, max_tokens=40, ignore_eos=True)] * 3
+    buggy.generate([PROMPT] * 4, [POISONED, *others], use_tqdm=False)
+    assert buggy.llm_engine._core.stats().num_failed_steps == 3
+    assert sum(record.exc_info is not None for record in log.records) == 1
+    assert sum("ends with an error" in record.getMessage() for record in log.records) == 1
 
 
 @pytest.mark.alone

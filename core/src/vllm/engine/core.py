@@ -209,7 +209,7 @@ class EngineCore:
     def _isolate(self, plan: StepPlan, error: StepFailedError) -> EngineStepOutput | None:
         """A step raised, and nothing but the step is lost: have the scheduler find out which request it was."""
         self._drop_in_flight()
-        self._tell_failure(error)
+        self._tell_failure(plan, error)
         if not self.scheduler.isolate(plan):
             raise error
         return self.drain_finished()
@@ -221,11 +221,11 @@ class EngineCore:
                 handle.result()
         self._in_flight.clear()
 
-    def _tell_failure(self, error: StepFailedError) -> None:
+    def _tell_failure(self, plan: StepPlan, error: StepFailedError) -> None:
         """The traceback once: the same error comes again with every part of the requests that holds the culprit."""
         traceback = "".join(format_exception(error.__cause__))
         if traceback != self._told_traceback:
-            logger.error("%s", error, exc_info=error.__cause__)
+            logger.error("In step %d, of %d tokens: %s", plan.step, plan.total_tokens, error, exc_info=error.__cause__)
         self._told_traceback = traceback
 
     def _forget_finished(self, output: EngineStepOutput) -> EngineStepOutput:

@@ -130,7 +130,7 @@ class WorkerBase(abc.ABC):
             self._undone = None
         elif self._undone is not None:
             raise StepFailedError(f"Step {plan.step} was planned behind a step that failed: {self._undone}")
-        with self._failing_alone(f"Step {plan.step} of {plan.total_tokens} tokens"):
+        with self._failing_alone("A step"):
             self._execute(plan)
 
     @final
@@ -235,7 +235,10 @@ class WorkerBase(abc.ABC):
 
     @contextmanager
     def _failing_alone(self, what: str) -> Iterator[None]:
-        """An error of a step becomes a StepFailedError where nothing but the step is lost; others pass."""
+        """An error of a step becomes a StepFailedError where nothing but the step is lost; others pass.
+
+        The text holds no numbers of the step: the same error is known again by it.
+        """
         try:
             yield
         except OutOfMemoryError as error:
