@@ -71,11 +71,8 @@ def check_logprobs_limit(name: str, wanted: int | None, vocab_size: int, max_log
         return
     count = vocab_size if wanted == ALL_LOGPROBS else wanted
     if count > max_logprobs:
-        check.reject(
-            name,
-            wanted,
-            f"asks for {count} tokens per position, more than the engine's {max_logprobs} (`--max-logprobs`)",
-        )
+        said = f", and {wanted} means all {vocab_size}" if wanted == ALL_LOGPROBS else ""
+        check.reject(name, wanted, f"must be at most {max_logprobs} (`--max-logprobs` of the engine){said}")
 
 
 def _verify_stops(p: SamplingParams) -> None:

@@ -37,6 +37,11 @@ def _misuse(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("generate x --max-modl-len 3", "Did you mean: --max-model-len"),
         ("generate x --speculative-config {}", "--speculative-config belongs to speculative decoding"),
         ("generate x --port=3", "--port belongs to the HTTP server"),
+        (
+            "serve --disable-log-requests",
+            "--disable-log-requests was an option of older vLLM versions.\n  Remedy: leave it out: req",
+        ),
+        ("generate x --device cpu", "--device was an option of older vLLM versions"),
         ("generate x --temperature 3", "`temperature` must be within [0, 2], got 3.0."),
         ("generate --file /nowhere/prompts", "--file /nowhere/prompts cannot be read"),
         ("generate --help=qqqq", "there is no such group, and no option matches"),

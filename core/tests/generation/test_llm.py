@@ -321,6 +321,11 @@ def test_beam_search_finds_what_exhaustive_search_finds(llm: LLM) -> None:
     assert [beam.cum_logprob for beam in found.sequences] == pytest.approx([p for p, _ in expected], abs=1e-4)
 
 
+def test_an_engine_that_counts_nothing_has_no_metrics(new_llm: NewLLM) -> None:
+    with pytest.raises(ConfigError, match=r"counts nothing\.\n  Remedy: start it with disable_log_stats=False"):
+        new_llm().get_metrics()
+
+
 def test_metrics_count(new_llm: NewLLM) -> None:
     llm = new_llm(disable_log_stats=False)
     llm.generate([COUNT] * 3, SamplingParams(max_tokens=5, ignore_eos=True), use_tqdm=False)

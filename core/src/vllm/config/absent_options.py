@@ -79,6 +79,16 @@ _OTHER_WAY: dict[str, str] = {
     "api_server_count": "leave it out: one process serves",
 }
 
+_DROPPED: dict[str, str] = {
+    "disable_log_requests": "leave it out: requests are logged only with --enable-log-requests",
+    "device": "leave it out: the plugin whose hardware is here is taken; VLLM_PLUGINS chooses among several",
+    "num_scheduler_steps": "leave it out: --async-scheduling plans a step while one runs",
+    "use_v2_block_manager": "leave it out: there is one manager of blocks",
+    "preemption_mode": "leave it out: preempted requests are recomputed",
+    "worker_use_ray": "leave it out: workers are processes of this machine",
+}
+"""Options that vLLM itself has dropped, and that old scripts still give -> what to do."""
+
 
 def refuse_absent(name: str, value: Any, *, show: str | None = None) -> bool:
     """Whether `name` is such an option and `value` asks for nothing; False for names that are no option of vLLM's at all.
@@ -86,10 +96,12 @@ def refuse_absent(name: str, value: Any, *, show: str | None = None) -> bool:
     Raises:
         ConfigError: it asks for something that is not here.
     """
-    if name not in ABSENT and name not in OF_THE_SERVER:
+    if name not in ABSENT and name not in OF_THE_SERVER and name not in _DROPPED:
         return False
     if value is None or value is False:
         return True
+    if name in _DROPPED:
+        raise ConfigError(f"{show or name} was an option of older vLLM versions.", remedy=_DROPPED[name])
     if name in OF_THE_SERVER:
         raise ConfigError(
             f"{show or name} belongs to the HTTP server: only `vllm serve` has it.", remedy="leave it out"
