@@ -116,8 +116,10 @@ class AsyncLLM(EngineFace):
         else:
             request = self._inputs.process(request_id, prompt, params, priority=priority)
         if request.params.structured_outputs is not None:
-            await self._grammar_check.check(request.params.structured_outputs)
-            self._raise_if_dead()
+            try:
+                await self._grammar_check.check(request.params.structured_outputs)
+            finally:
+                self._raise_if_dead()  # the check ends with the engine
         if self.request_log is not None:
             self.request_log.received(request)
         self._outputs.add(request)

@@ -106,7 +106,10 @@ class HelperPool:
     def _start(self) -> ChildProcess:
         with self._lock:
             self._check_open()
-            process = ChildProcess(self._name, "vllm.executor.helper_main")
+            try:
+                process = ChildProcess(self._name, "vllm.executor.helper_main")
+            except OSError as error:
+                raise VllmError(f"The process {self._name} could not be started: {error}") from error
             self._processes.add(process)
         return process
 
