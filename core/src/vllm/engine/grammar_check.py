@@ -10,12 +10,13 @@ import asyncio
 import hashlib
 import pickle
 from collections import OrderedDict
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from vllm import envs
 from vllm.engine.model_text import late_grammar_factory
-from vllm.errors import BeyondLimitsError, VllmError
+from vllm.errors import BeyondLimitsError, QueueFullError, VllmError
 from vllm.executor.helper import HelperPool
 from vllm.sampling.grammar_source import refusal
 from vllm.sampling.structured_output import allocate_bitmask
@@ -27,7 +28,17 @@ if TYPE_CHECKING:
 
 __all__ = ["GrammarCheck"]
 
-MAX_ANSWERS = 1024
+MAX_VERDICTS = 1024
+MAX_QUESTIONS = 256
+"""Constraints that are being looked at or wait for it: one after the other, each may take its whole time."""
+
+
+@dataclass(slots=True)
+class _Question:
+    """A constraint that is being looked at, and how many requests wait to hear."""
+
+    task: asyncio.Task[VllmError | None]
+    askers: int = 0
 
 
 class GrammarCheck:
@@ -37,32 +48,57 @@ class GrammarCheck:
         """Starts nothing: the first constraint does."""
         self._config = pickle.dumps(config)
         self._pool = HelperPool("GrammarCheck", _prepare, self._config)
-        self._answers: OrderedDict[bytes, asyncio.Future[VllmError | None]] = OrderedDict()
+        self._verdicts: OrderedDict[bytes, VllmError | None] = OrderedDict()
+        self._questions: dict[bytes, _Question] = {}
 
     async def check(self, params: StructuredOutputsParams) -> None:
-        """Raise InvalidRequestError where the constraint cannot be compiled, or not within the limits."""
+        """Raise InvalidRequestError where the constraint cannot be compiled, or not within the limits; QueueFullError where many wait."""
         name = hashlib.blake2b(pickle.dumps(params)).digest()
-        if name not in self._answers:
-            self._answers[name] = asyncio.ensure_future(self._ask(params))
-        self._answers.move_to_end(name)
-        if len(self._answers) > MAX_ANSWERS:
-            self._answers.popitem(last=False)
-        error = await asyncio.shield(self._answers[name])  # who leaves takes nobody's answer away
-        if error is not None:
-            raise error.with_traceback(None)
+        if name in self._verdicts:
+            self._verdicts.move_to_end(name)
+            verdict = self._verdicts[name]
+        else:
+            verdict = await self._answer(name, params)
+        if verdict is not None:
+            raise verdict.with_traceback(None)
 
     def close(self) -> None:
         """End the processes."""
         self._pool.close()
 
-    async def _ask(self, params: StructuredOutputsParams) -> VllmError | None:
+    async def _answer(self, name: bytes, params: StructuredOutputsParams) -> VllmError | None:
+        """Who leaves takes nobody's answer away; once all have left, nobody looks."""
+        question = self._questions.get(name) or self._begin(name, params)
+        question.askers += 1
+        try:
+            return await asyncio.shield(question.task)
+        finally:
+            question.askers -= 1
+            if not question.askers:
+                question.task.cancel()
+                self._questions.pop(name, None)
+
+    def _begin(self, name: bytes, params: StructuredOutputsParams) -> _Question:
+        if len(self._questions) >= MAX_QUESTIONS:
+            raise QueueFullError(
+                f"{MAX_QUESTIONS} constraints of other requests wait to be compiled.", remedy="try again later"
+            )
+        question = self._questions[name] = _Question(asyncio.ensure_future(self._look(name, params)))
+        return question
+
+    async def _look(self, name: bytes, params: StructuredOutputsParams) -> VllmError | None:
+        """The verdict, which is kept."""
         try:
             await self._pool.run(envs.VLLM_GRAMMAR_COMPILE_TIMEOUT, _compile, self._config, params)
+            verdict: VllmError | None = None
         except BeyondLimitsError as error:
-            return refusal(params, f"it {error.what}")
+            verdict = refusal(params, f"it {error.what}")
         except VllmError as error:
-            return error
-        return None
+            verdict = error
+        self._verdicts[name] = verdict
+        if len(self._verdicts) > MAX_VERDICTS:
+            self._verdicts.popitem(last=False)
+        return verdict
 
 
 # ---- in a helper's process
