@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,11 @@ import torch
 
 from core.tests.extension_points.engines import PROMPTS, example_engine, generated, plain_tokens
 from vllm import SamplingParams
-from vllm.config import VllmConfig
 from vllm.errors import InvalidRequestError
-from vllm.sampling.logits_processors_interface import BatchUpdate, LogitsProcessor
+from vllm.testing.row_values import RowValues
 
 
-class Banned(LogitsProcessor):
+class Banned(RowValues[int]):
     """`extra_args={"ban": id}`: this request never gives that token."""
 
     @classmethod
@@ -27,27 +27,11 @@ class Banned(LogitsProcessor):
         if not isinstance((sampling_params.extra_args or {}).get("ban", 0), int):
             raise ValueError("ban must be a token id")
 
-    def __init__(self, vllm_config: VllmConfig, device: torch.device, is_pin_memory: bool) -> None:
-        self._ban_of_row: dict[int, int] = {}
-
-    def is_argmax_invariant(self) -> bool:
-        return False
-
-    def update_state(self, batch_update: BatchUpdate | None) -> None:
-        if batch_update is None:
-            return
-        for row in batch_update.removed:
-            self._ban_of_row.pop(row, None)
-        for row, params, _, _ in batch_update.added:
-            self._ban_of_row.pop(row, None)
-            if params.extra_args and "ban" in params.extra_args:
-                self._ban_of_row[row] = params.extra_args["ban"]
-        for a, b, _ in batch_update.moved:
-            moved = {b: self._ban_of_row.pop(a, None), a: self._ban_of_row.pop(b, None)}
-            self._ban_of_row |= {row: ban for row, ban in moved.items() if ban is not None}
+    def _value(self, params: SamplingParams, outputs: Sequence[int]) -> int | None:
+        return (params.extra_args or {}).get("ban")
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
-        for row, token in self._ban_of_row.items():
+        for row, token in self._value_of_row.items():
             logits[row, token] = float("-inf")
         return logits
 
