@@ -44,7 +44,9 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ci.matrix", description="The matrix of ci/matrix.toml.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    running = commands.add_parser("run", help="run cells: a table here, matrix.json and matrix.html in a folder")
+    running = commands.add_parser(
+        "run", prog="nox -s matrix --", help="run cells: a table here, matrix.json and matrix.html in a folder"
+    )
     running.add_argument("--report", type=Path, default=_REPORT, metavar="DIR", help="default: %(default)s")
     running.add_argument(
         "--cells", action="append", metavar="GLOB", help="only these, or any one cell by its full name"
@@ -52,13 +54,15 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--law", action="append", default=[], help="of the conformance kit only this law or area")
     running.add_argument("--affected", metavar="BASE", help="only cells that the changes since BASE can affect")
     running.set_defaults(run=_run)
-    asking = commands.add_parser("affected", help="the sessions and cells that the changes since BASE can affect")
+    asking = commands.add_parser(
+        "affected", prog="nox -s affected --", help="the sessions and cells that the changes since BASE can affect"
+    )
     asking.add_argument("base", metavar="BASE", help="a tag, branch or commit")
     asking.add_argument(
         "--json", action="store_true", help="for programs: sessions, cells, and the plugins closest to it"
     )
     asking.set_defaults(run=_affected)
-    halving = commands.add_parser("bisect", help="the first commit that breaks a cell")
+    halving = commands.add_parser("bisect", prog="nox -s bisect --", help="the first commit that breaks a cell")
     halving.add_argument("cell", metavar="CELL", help="its full name, e.g. 'plugin(spyre, core=tree, py=3.11)'")
     halving.add_argument("good", metavar="GOOD", help="a release of core or a commit where it passes")
     halving.add_argument("bad", metavar="BAD", help="one where it fails")
