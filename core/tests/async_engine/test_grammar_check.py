@@ -10,7 +10,8 @@ import pytest
 from vllm.config.engine_args import EngineArgs
 from vllm.engine import grammar_check
 from vllm.engine.grammar_check import GrammarCheck
-from vllm.errors import InvalidRequestError, QueueFullError
+from vllm.errors import InvalidRequestError, QueueFullError, VllmError
+from vllm.executor import helper
 from vllm.sampling_params import StructuredOutputsParams
 
 GOOD = StructuredOutputsParams(choice=["yes", "no"])
@@ -92,6 +93,40 @@ def test_too_many_questions_at_once_are_refused(check: GrammarCheck, monkeypatch
         for task in asked:
             with pytest.raises(InvalidRequestError):
                 await task
+        await check.check(GOOD)
+
+    asyncio.run(story())
+
+
+def test_what_took_too_long_is_looked_at_again_after_a_while(
+    check: GrammarCheck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grammar_check, "RETRY_AFTER_s", 0.0)
+    some_tenths_of_a_second = StructuredOutputsParams(json={"type": "integer", "multipleOf": 5003})
+
+    async def story() -> None:
+        monkeypatch.setenv("VLLM_GRAMMAR_COMPILE_TIMEOUT", "0.001")
+        with pytest.raises(InvalidRequestError, match=r"takes longer than 0\.001 s"):
+            await check.check(some_tenths_of_a_second)
+        while check._verdicts:
+            await asyncio.sleep(0)
+        monkeypatch.setenv("VLLM_GRAMMAR_COMPILE_TIMEOUT", "60")
+        await check.check(some_tenths_of_a_second)
+
+    asyncio.run(story())
+
+
+def test_what_says_nothing_about_the_constraint_is_no_verdict(
+    check: GrammarCheck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_process(*_: object) -> None:
+        raise BlockingIOError("too many processes")
+
+    async def story() -> None:
+        with monkeypatch.context() as full:
+            full.setattr(helper, "ChildProcess", no_process)
+            with pytest.raises(VllmError, match="GrammarCheck could not be started: too many processes"):
+                await check.check(GOOD)
         await check.check(GOOD)
 
     asyncio.run(story())

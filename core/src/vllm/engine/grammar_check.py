@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from vllm import envs
 from vllm.engine.model_text import late_grammar_factory
-from vllm.errors import BeyondLimitsError, QueueFullError, VllmError
+from vllm.errors import BeyondLimitsError, InvalidRequestError, QueueFullError
 from vllm.executor.helper import HelperPool
 from vllm.sampling.grammar_source import refusal
 from vllm.sampling.structured_output import allocate_bitmask
@@ -31,24 +31,26 @@ __all__ = ["GrammarCheck"]
 MAX_VERDICTS = 1024
 MAX_QUESTIONS = 256
 """Constraints that are being looked at or wait for it: one after the other, each may take its whole time."""
+RETRY_AFTER_s = 60.0
+"""What was beyond the limits may be within them when the machine has less to do."""
 
 
 @dataclass(slots=True)
 class _Question:
     """A constraint that is being looked at, and how many requests wait to hear."""
 
-    task: asyncio.Task[VllmError | None]
+    task: asyncio.Task[InvalidRequestError | None]
     askers: int = 0
 
 
 class GrammarCheck:
-    """One per engine, for the tasks of one event loop. Every constraint is looked at once, however often it comes."""
+    """One per engine, for the tasks of one event loop. Every constraint is looked at once; beyond the limits, once a minute."""
 
     def __init__(self, config: VllmConfig) -> None:
         """Starts nothing: the first constraint does."""
         self._config = pickle.dumps(config)
         self._pool = HelperPool("GrammarCheck", _prepare, self._config)
-        self._verdicts: OrderedDict[bytes, VllmError | None] = OrderedDict()
+        self._verdicts: OrderedDict[bytes, InvalidRequestError | None] = OrderedDict()
         self._questions: dict[bytes, _Question] = {}
 
     async def check(self, params: StructuredOutputsParams) -> None:
@@ -66,7 +68,7 @@ class GrammarCheck:
         """End the processes."""
         self._pool.close()
 
-    async def _answer(self, name: bytes, params: StructuredOutputsParams) -> VllmError | None:
+    async def _answer(self, name: bytes, params: StructuredOutputsParams) -> InvalidRequestError | None:
         """Who leaves takes nobody's answer away; once all have left, nobody looks."""
         question = self._questions.get(name) or self._begin(name, params)
         question.askers += 1
@@ -86,14 +88,15 @@ class GrammarCheck:
         question = self._questions[name] = _Question(asyncio.ensure_future(self._look(name, params)))
         return question
 
-    async def _look(self, name: bytes, params: StructuredOutputsParams) -> VllmError | None:
-        """The verdict, which is kept."""
+    async def _look(self, name: bytes, params: StructuredOutputsParams) -> InvalidRequestError | None:
+        """The verdict, which is kept. What is none is raised to all who ask now."""
         try:
             await self._pool.run(envs.VLLM_GRAMMAR_COMPILE_TIMEOUT, _compile, self._config, params)
-            verdict: VllmError | None = None
+            verdict: InvalidRequestError | None = None
         except BeyondLimitsError as error:
             verdict = refusal(params, f"it {error.what}")
-        except VllmError as error:
+            asyncio.get_running_loop().call_later(RETRY_AFTER_s, self._verdicts.pop, name, None)
+        except InvalidRequestError as error:
             verdict = error
         self._verdicts[name] = verdict
         if len(self._verdicts) > MAX_VERDICTS:
