@@ -68,9 +68,25 @@ class Spawned:
         (core,) = [each for each in psutil.Process(self.process.pid).children() if "EngineCore" in each.name()]
         return core
 
+    @property
+    def helpers(self) -> list[psutil.Process]:
+        """The processes in which it renders templates and compiles grammars; they come when they are needed, and stay."""
+        return [
+            each
+            for each in psutil.Process(self.process.pid).children()
+            if "vllm.executor.helper_main" in each.cmdline()
+        ]
+
     def descriptors(self) -> list[int]:
-        """How many the API process and the engine core have open."""
-        return [psutil.Process(self.process.pid).num_fds(), self.core.num_fds()]
+        """How many the API process, without one for each of its helpers, and the engine core have open."""
+        return [psutil.Process(self.process.pid).num_fds() - len(self.helpers), self.core.num_fds()]
+
+    def ended(self, *reasons: str) -> int:
+        """Outputs that have ended for one of these reasons."""
+        with self.client() as client:
+            text = client.get("/metrics").text
+        found = re.findall(r'^vllm:request_success_total\{.*finished_reason="(\w+)".*\} (\S+)$', text, re.M)
+        return sum(int(float(count)) for reason, count in found if reason in reasons)
 
     def client(self, **more: object) -> httpx.Client:
         """For requests to this server; closes with its `with`."""

@@ -34,22 +34,15 @@ def wait_until(client: httpx.Client, wanted: bool) -> None:
         assert time.monotonic() < until_s
 
 
-def aborted(client: httpx.Client) -> float:
-    found = re.search(
-        r'^vllm:request_success_total\{.*finished_reason="abort".*\} (\S+)$', client.get("/metrics").text, re.M
-    )
-    return float(found[1]) if found else 0.0
-
-
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_closed_connection_ends_the_request(server: Spawned, stream: bool) -> None:
     """Aborts are counted: a request that nobody ended would be over soon as well."""
     address = urlsplit(server.url)
     with server.client() as watcher:
         wait_until(watcher, False)
-        before = aborted(watcher)
+        before = server.ended("abort")
         with socket.create_connection((address.hostname, address.port)) as leaving:
             leaving.sendall(raw_request(LONG | {"stream": stream}))
             wait_until(watcher, True)
         wait_until(watcher, False)
-        assert aborted(watcher) == before + len(LONG["prompt"])
+        assert server.ended("abort") == before + len(LONG["prompt"])

@@ -35,11 +35,15 @@ def at_rest(server: Spawned) -> dict[str, float]:
 
 @contextmanager
 def nothing_left(server: Spawned) -> Iterator[None]:
-    """When what is inside has happened, the server comes to rest, with no more descriptors than before, and has not complained."""
+    """When what is inside has happened, the server comes to rest, with no more descriptors than before, and has not complained.
+
+    No output came to its end by itself meanwhile: those were ended that somebody had begun.
+    """
     assert not any(at_rest(server).values())
-    before, log = server.descriptors(), len(server.lines)
+    before, log, ended = server.descriptors(), len(server.lines), server.ended("length", "stop")
     yield
     assert not any(at_rest(server).values()), at_rest(server)
+    assert server.ended("length", "stop") == ended
     deadline_s = time.monotonic() + PATIENCE_s
     while any(map(operator.gt, after := server.descriptors(), before)) and time.monotonic() < deadline_s:
         at_rest(server)
@@ -74,8 +78,10 @@ def test_cancelled_requests_leave_nothing(server: Spawned) -> None:
         async with httpx.AsyncClient(base_url=server.url, timeout=60, limits=limits) as client:
             await asyncio.gather(*(_cancelled_somewhere(client, chance) for _ in range(200)))
 
+    aborted = server.ended("abort")
     with nothing_left(server):
         asyncio.run(story())
+    assert server.ended("abort") > aborted
 
 
 WHOLE = raw_request(ENDLESS | {"stream": True})
@@ -95,6 +101,7 @@ def _reset(connection: socket.socket) -> None:
 
 def test_connections_that_break_leave_nothing(server: Spawned) -> None:
     """64 of them with a reset: half one after another, the stream having begun, and half at once, most of them still waiting."""
+    aborted = server.ended("abort")
     with nothing_left(server):
         for length in PLACES * 8:
             connection = _connected(server)
@@ -107,6 +114,7 @@ def test_connections_that_break_leave_nothing(server: Spawned) -> None:
             connection.sendall(WHOLE[:length])
         for connection in at_once:
             _reset(connection)
+    assert server.ended("abort") - aborted >= 8, "the streams that had begun"
 
 
 def test_connections_that_are_closed_for_writing_leave_nothing(server: Spawned) -> None:

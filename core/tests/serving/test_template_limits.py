@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import psutil
 import pytest
 
 from core.tests.serving.in_process import Served, served
+from vllm.entrypoints.openai.template_helpers import start_template_helper
 
 LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
 GROW = (
@@ -58,3 +60,17 @@ def test_a_servers_own_template_has_the_same_limits(monkeypatch: pytest.MonkeyPa
         answer = server.post("/v1/chat/completions", CHAT)
         assert (answer.status_code, "it takes longer than 0.2 s" in answer.text) == (400, True)
         assert server.post("/v1/completions", {"prompt": "Hello", "max_tokens": 1}).status_code == 200
+
+
+def test_no_process_is_started_ahead_where_there_are_no_chats() -> None:
+    with served(skip_tokenizer_init=True) as server:
+        before = psutil.Process().children()
+        server.run(start_template_helper(server.engine))
+        assert psutil.Process().children() == before
+
+
+def test_a_process_is_started_ahead_where_there_may_be_chats() -> None:
+    with served() as server:
+        before = psutil.Process().children()
+        server.run(start_template_helper(server.engine))
+        assert len(psutil.Process().children()) == len(before) + 1

@@ -19,11 +19,13 @@ from vllm import envs
 from vllm.entrypoints.openai.api_server import build_app, routes_in
 from vllm.entrypoints.openai.http_protocol import BoundedConnection
 from vllm.entrypoints.openai.server_state import ServerState
-from vllm.entrypoints.openai.template_helpers import close_template_helpers
+from vllm.entrypoints.openai.template_helpers import close_template_helpers, start_template_helper
 from vllm.errors import VllmError
 from vllm.logger import init_logger, log_like_us
 
 if TYPE_CHECKING:
+    import socket
+
     from fastapi import FastAPI
 
     from vllm.engine.async_llm import AsyncLLM
@@ -52,9 +54,18 @@ def run_server(engine: AsyncLLM, args: ServerArgs, listener: Listener, *, start_
 class _Server(uvicorn.Server):
     """uvicorn, without its handling of signals: ours."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+        """Connections are taken."""
+
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
 
     def cut_connections(self) -> None:
         """Close what is open, whether its client reads or not."""
@@ -83,6 +94,7 @@ class _Life:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
         watching = asyncio.create_task(self._watch_engine())
+        ahead = asyncio.create_task(self._work_ahead())
         logger.info("Starting vLLM server on %s", self._listener.url)
         self._listener.socket.listen(
             _BACKLOG
@@ -94,8 +106,15 @@ class _Life:
             async with self._engine_lock:  # until one that was being started is gone
                 await asyncio.to_thread(self._state.engine.shutdown)
             await watching
+            ahead.cancel()
+            await asyncio.wait((ahead,))
             await asyncio.to_thread(close_template_helpers)
         return self._exit_status
+
+    async def _work_ahead(self) -> None:
+        """What the first requests would wait for is begun once the server is ready, which waits for none of it."""
+        await self._server.ready.wait()
+        await start_template_helper(self._state.engine)
 
     # -- signals --------------------------------------------------------------------------------------------------------------
 

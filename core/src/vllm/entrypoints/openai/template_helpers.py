@@ -6,16 +6,24 @@ Templates that come with requests have processes of their own, so that the model
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 from vllm import envs
-from vllm.errors import BeyondLimitsError, InvalidRequestError
+from vllm.errors import BeyondLimitsError, InvalidRequestError, VllmError
 from vllm.executor.helper import GIB, HelperPool
+from vllm.logger import init_logger
 from vllm.text.chat import PreparedChat
 
-__all__ = ["close_template_helpers", "rendered"]
+if TYPE_CHECKING:
+    from vllm.engine.async_llm import AsyncLLM
+
+__all__ = ["close_template_helpers", "rendered", "start_template_helper"]
+
+logger = init_logger(__name__)
 
 MAX_TEXT_characters = 64 << 20
 """Of a rendered conversation: no body is as long."""
+PATIENCE_s = 60.0
 
 
 async def rendered(chat: PreparedChat, *, is_foreign: bool) -> str:
@@ -26,6 +34,18 @@ async def rendered(chat: PreparedChat, *, is_foreign: bool) -> str:
         raise InvalidRequestError(
             f"The chat template cannot be rendered with these messages: it {error.what}.", parameter="chat_template"
         ) from error
+
+
+async def start_template_helper(engine: AsyncLLM) -> None:
+    """Start the process that the first conversation would wait for, if there can be one. A failure is told when one needs it."""
+    if engine.errored or engine.tokenizer is None:
+        return
+    if not (engine.model_config.chat_template or engine.tokenizer.chat_template):
+        return
+    try:
+        await _pool(False).run(PATIENCE_s, _nothing)
+    except (VllmError, OSError) as error:
+        logger.debug("No process for chat templates was started ahead: %s", error)
 
 
 def close_template_helpers() -> None:
@@ -45,6 +65,10 @@ def _pool(is_foreign: bool) -> HelperPool:
 
 def _prepare() -> None:
     from vllm.text import jinja_sandbox  # noqa: F401 - imported before the first conversation
+
+
+def _nothing() -> None:
+    """Work whose process is all that is wanted."""
 
 
 def _render(chat: PreparedChat) -> str:
