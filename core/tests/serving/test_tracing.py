@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -91,6 +92,20 @@ def test_every_request_is_a_span_in_its_clients_trace(collector: Collector) -> N
     assert parts == pytest.approx(latency["time_in_model_inference"])
     assert span.end_time_unix_nano - span.start_time_unix_nano >= latency["e2e"] * 1e9 * 0.99
     assert attributes(other)["gen_ai.usage.completion_tokens"] == 10
+
+
+def test_a_collector_that_does_not_answer_holds_no_end_up() -> None:
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        tracer = tracing.RequestTracer(f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces", model="tiny")
+        tracer._tracer.start_span("left").end()
+        tracer.close()
+        connection, _ = silent.accept()
+        with connection:
+            connection.setblocking(False)
+            with pytest.raises(BlockingIOError):  # whoever sends waits for an answer still, and has not hung up
+                while connection.recv(1 << 16):
+                    pass
 
 
 def test_without_the_packages_the_option_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ The span is a child of whatever OpenTelemetry's current context holds when the r
 from __future__ import annotations
 
 import os
+import threading
 import time
 from importlib import import_module
 from importlib.util import find_spec
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["RequestTracer", "check_tracing"]
 
 SPAN = "llm_request"
+PATIENCE_s = 2.0
+"""With a collector that does not answer, at the end: OpenTelemetry would try again for ten seconds."""
 _EXPORTERS = {
     "http/protobuf": "opentelemetry.exporter.otlp.proto.http",
     "grpc": "opentelemetry.exporter.otlp.proto.grpc",
@@ -67,7 +70,8 @@ class RequestTracer:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
         self._model = model
-        self._provider = TracerProvider(resource=Resource.create({}))  # OTEL_SERVICE_NAME and its like name the service
+        # OTEL_SERVICE_NAME and its like name the service
+        self._provider = TracerProvider(resource=Resource.create({}), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("vllm.llm_engine")
         self._contexts: dict[str, Context] = {}
@@ -95,8 +99,10 @@ class RequestTracer:
         ).end(time.time_ns())
 
     def close(self) -> None:
-        """Send what is left."""
-        self._provider.shutdown()
+        """Send what is left, where somebody takes it soon. May be called twice."""
+        sending = threading.Thread(target=self._provider.shutdown, name="last-spans", daemon=True)
+        sending.start()
+        sending.join(PATIENCE_s)
 
 
 def _exporter(module: str, endpoint: str) -> SpanExporter:
