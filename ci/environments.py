@@ -20,6 +20,13 @@ __all__ = ["CONSTRAINTS", "Environment", "InterpreterMissing", "Recipe", "clean_
 
 CONSTRAINTS = ROOT / "ci" / "constraints.txt"
 _STAMP = "recipe.sha256"
+_LEAKING = frozenset(
+    {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_PLUGINS", "VLLM_PLATFORM"}
+    | {"PYTHONOPTIMIZE", "PYTEST_ADDOPTS", "PYTEST_PLUGINS"}  # no asserts, fewer tests: green for nothing
+    # A hook of git sets these, and then every git command, also one in a clone, means the caller's repository.
+    | {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"}
+    | {"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_SHALLOW_FILE"}
+)
 
 
 class InterpreterMissing(RuntimeError):
@@ -69,9 +76,8 @@ class Environment:
 
 
 def clean_environ() -> dict[str, str]:
-    """The caller's environment without what lets another installation or another choice of platform leak in."""
-    dropped = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_PLUGINS", "VLLM_PLATFORM"}
-    return {key: value for key, value in os.environ.items() if key not in dropped}
+    """The caller's environment without what lets another installation, platform or repository leak in, or leaves out tests."""
+    return {key: value for key, value in os.environ.items() if key not in _LEAKING}
 
 
 def run(*command: str | Path, env: dict[str, str] | None = None) -> None:

@@ -9,19 +9,40 @@ from __future__ import annotations
 
 import subprocess
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
+from ci.environments import clean_environ
 from ci.packages import ROOT, Package
 
-__all__ = ["git", "next_version", "released_versions", "stale_next_version"]
+__all__ = ["State", "git", "next_version", "released_versions", "stale_next_version", "state", "state_since"]
 
 
 def git(tree: Path, *arguments: str) -> str:
     """Output of a git command in `tree`, stripped; raises `CalledProcessError` when it fails."""
-    done = subprocess.run(["git", *arguments], cwd=tree, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["git", *arguments], cwd=tree, env=clean_environ(), capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """Which code a tree holds. `is_changed`: something in it is not committed."""
+
+    commit: str
+    is_changed: bool
+
+
+def state(tree: Path) -> State:
+    return State(commit=git(tree, "rev-parse", "HEAD"), is_changed=bool(git(tree, "status", "--porcelain")))
+
+
+def state_since(began: State, tree: Path) -> State:
+    """What a work tested that began at `began`: that commit, and a changed tree where it has moved or changed meanwhile."""
+    return State(commit=began.commit, is_changed=began.is_changed or state(tree) != began)
 
 
 def next_version(entry: Package, tree: Path = ROOT) -> Version:
@@ -31,10 +52,22 @@ def next_version(entry: Package, tree: Path = ROOT) -> Version:
 
 
 def released_versions(entry: Package, tree: Path = ROOT, *, merged: bool = False) -> list[Version]:
-    """Versions that have a tag of this package in `tree`, oldest first; `merged`: only those that HEAD comes from."""
+    """Versions that have a tag of this package in `tree`, oldest first; `merged`: only those that HEAD comes from.
+
+    What follows the prefix must be a version as a release writes it: `core-v-try` and `core-v0.1` are somebody's own marks.
+    """
     reachable = ("--merged", "HEAD") if merged else ()
     tags = git(tree, "tag", "--list", *reachable, f"{entry.tag_prefix}*").split()
-    return sorted(Version(tag.removeprefix(entry.tag_prefix)) for tag in tags)
+    texts = [tag.removeprefix(entry.tag_prefix) for tag in tags]
+    return sorted(Version(text) for text in texts if _is_release(text))
+
+
+def _is_release(text: str) -> bool:
+    try:
+        version = Version(text)
+    except InvalidVersion:
+        return False
+    return str(version) == text and len(version.release) == 3
 
 
 def stale_next_version(entry: Package, tree: Path = ROOT) -> str | None:

@@ -22,7 +22,7 @@ from ci.matrix.running import Site, run_cell
 from ci.matrix.sources import HERE, Source, UnknownSource, at
 from ci.matrix.table import Table, duration
 from ci.packages import CORE, ROOT
-from ci.versions import git
+from ci.versions import State, git, state, state_since
 
 __all__ = ["main"]
 
@@ -143,6 +143,7 @@ def _run(options: argparse.Namespace) -> int:
         reached = {cell.name for cell in _reached(options.affected).cells}
         chosen = [cell for cell in chosen if cell.name in reached]
     report: Path = options.report
+    began = state(ROOT)
     site = _site(report, options.law)
     table = Table(sys.stdout, max((len(cell.name) for cell in chosen), default=0))
     results: list[Result] = []
@@ -150,17 +151,19 @@ def _run(options: argparse.Namespace) -> int:
         table.start(cell.name)
         results.append(run_cell(cell, site))
         table.finish(results[-1])
-        _write(results, len(chosen), options, report)
+        _write(results, len(chosen), began, options)
     table.close(results)
     print(f"wrote {report / JSON} and {report / PAGE}")
     return exit_status(results)
 
 
-def _write(results: Sequence[Result], wanted: int, options: argparse.Namespace, report: Path) -> None:
+def _write(results: Sequence[Result], wanted: int, began: State, options: argparse.Namespace) -> None:
     """After every cell, so that a run that was ended leaves what it found; it says how many were wanted."""
+    report: Path = options.report
+    tested = state_since(began, ROOT)
     about = {
-        "commit": git(ROOT, "rev-parse", "HEAD"),
-        "changed": bool(git(ROOT, "status", "--porcelain")),
+        "commit": tested.commit,
+        "changed": tested.is_changed,
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "asked": {"cells": options.cells, "laws": options.law},
         "wanted": wanted,

@@ -40,8 +40,8 @@ def kinds_of(paths: Iterable[Path]) -> set[str]:
 
 def following(released: Version, word: str) -> Version:
     """The version that a word names: `minor` after 0.1.3 is 0.2.0."""
-    major, minor, patch = released.release
-    steps = {"major": (major + 1, 0, 0), "minor": (major, minor + 1, 0), "patch": (major, minor, patch + 1)}
+    major, minor = released.major, released.minor
+    steps = {"major": (major + 1, 0, 0), "minor": (major, minor + 1, 0), "patch": (major, minor, released.micro + 1)}
     return Version(".".join(map(str, steps[word])))
 
 
@@ -82,4 +82,7 @@ def _wished(wish: str, released: Version | None) -> Version:
         raise Refused(f"{wish!r} is no version", remedy=f"give one like 0.2.0, or {', '.join(WORDS)}") from error
     if version.local or version.is_devrelease:
         raise Refused(f"{version} is a development version", remedy=f"release {version.base_version}")
+    if len(version.release) != 3 or version.epoch or version.is_postrelease:
+        fitting = f"{version.major}.{version.minor}.{version.micro}"
+        raise Refused(f"{version} is not of the form X.Y.Z or X.Y.ZrcN", remedy=f"release {fitting}")
     return version

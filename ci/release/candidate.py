@@ -6,7 +6,6 @@ the tag stands on one commit; its date stays, so that what is built from it stay
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -84,7 +83,7 @@ def _commit(made: Candidate, *options: str) -> None:
     dates = {"GIT_AUTHOR_DATE": made.date, "GIT_COMMITTER_DATE": made.date}
     git(made.tree, "add", "--all")
     command = ["git", "commit", "--quiet", "--allow-empty", *options]
-    subprocess.run(command, cwd=made.tree, env=os.environ | dates, check=True)
+    subprocess.run(command, cwd=made.tree, env=clean_environ() | dates, check=True)
 
 
 def _tag(made: Candidate, message: str) -> None:
@@ -102,8 +101,8 @@ def record(made: Candidate, release: Release) -> None:
 
 def announce_next(made: Candidate) -> str:
     """A second commit that raises the committed next version, as development builds want it; gives that version."""
-    major, minor, patch = made.version.release
-    coming = f"{major}.{minor}.{patch + (0 if made.version.is_prerelease else 1)}.dev0"
+    version = made.version
+    coming = f"{version.major}.{version.minor}.{version.micro + (0 if version.is_prerelease else 1)}.dev0"
     file = made.tree / made.entry.folder / "pyproject.toml"
     text, count = re.subn(
         r'^fallback_version = "[^"]+"$', f'fallback_version = "{coming}"', file.read_text(), flags=re.MULTILINE

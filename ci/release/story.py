@@ -90,12 +90,15 @@ def _now() -> str:
 def choose_version(order: Order, tree: Path) -> Version:
     """From the fragments and the wish, beyond the last release of this branch; none that has a tag on any branch."""
     kinds = bump.kinds_of(bump.fragments(order.entry, tree))
-    released = [each for each in released_versions(order.entry, tree, merged=True) if not each.is_prerelease]
+    made = released_versions(order.entry, tree, merged=True)
+    released = [each for each in made if not each.is_prerelease]
     coming = next_version(order.entry, tree)
     chosen = bump.choose(order.wish, released=released[-1] if released else None, coming=coming, kinds=kinds)
     if chosen in released_versions(order.entry, tree):
         tag = f"{order.entry.tag_prefix}{chosen}"
         raise Refused(f"{chosen} is released already: {tag} is a tag of this repository", remedy="give a later version")
+    if made and chosen < made[-1]:
+        raise Refused(f"{chosen} is older than {made[-1]}, which is released", remedy="give a later version")
     return chosen
 
 

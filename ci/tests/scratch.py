@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from ci.environments import clean_environ
 from ci.packages import PACKAGES, ROOT, Package
 from ci.versions import git
 
@@ -49,7 +49,7 @@ def sha(tree: Path) -> str:
 def _hook(folder: Path, name: str, out: Path) -> Path:
     """Call one PEP 517 hook in a package's folder, as a build frontend does; the path of what it made."""
     out.mkdir(parents=True, exist_ok=True)
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("SETUPTOOLS_SCM")}
+    environ = {key: value for key, value in clean_environ().items() if not key.startswith("SETUPTOOLS_SCM")}
     command = [sys.executable, "-c", _HOOKS, name, str(out)]
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=True)
     return out / done.stdout.splitlines()[-1]

@@ -63,7 +63,9 @@ def test_everything_that_decides_the_content_is_in_the_digest() -> None:
 def test_the_callers_python_settings_do_not_leak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     monkeypatch.setenv("VLLM_PLUGINS", "none")
+    monkeypatch.setenv("PYTHONOPTIMIZE", "1")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k nothing")
     monkeypatch.setenv("KEPT", "yes")
     environ = clean_environ()
     assert environ["KEPT"] == "yes"
-    assert not {"PYTHONPATH", "VLLM_PLUGINS"} & environ.keys()
+    assert not {"PYTHONPATH", "VLLM_PLUGINS", "PYTHONOPTIMIZE", "PYTEST_ADDOPTS"} & environ.keys()

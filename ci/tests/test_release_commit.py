@@ -140,6 +140,13 @@ def test_a_version_that_any_branch_has_is_not_made_again(tree: Path) -> None:
         choose_version(order, tree)
 
 
+def test_a_candidate_older_than_one_that_was_made_is_refused(tree: Path) -> None:
+    git(tree, "tag", "cpu-ref-v0.2.0rc2")
+    with pytest.raises(Refused, match=r"0\.2\.0rc1 is older than 0\.2\.0rc2"):
+        choose_version(Order(entry=CPU_REF, wish="0.2.0rc1"), tree)
+    assert choose_version(Order(entry=CPU_REF, wish="0.2.0"), tree) == Version("0.2.0")
+
+
 def test_what_is_wrong_with_a_clone_is_said_at_once(origin: Path, tree: Path, tmp_path: Path) -> None:
     check_clone(tree, for_real=True)
     write_ledger(tree, [RELEASE])

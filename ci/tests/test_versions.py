@@ -10,7 +10,7 @@ from packaging.version import Version
 
 from ci.packages import CORE, PACKAGES, Package, package
 from ci.tests import scratch
-from ci.versions import git, next_version, released_versions, stale_next_version
+from ci.versions import git, next_version, released_versions, stale_next_version, state, state_since
 
 every_package = pytest.mark.parametrize("entry", PACKAGES, ids=lambda entry: entry.name)
 
@@ -141,6 +141,36 @@ def test_a_release_of_another_branch_is_none_of_this_one(tree: Path) -> None:
     assert released_versions(CORE, tree) == [Version("0.7.0")]
     assert released_versions(CORE, tree, merged=True) == []
     assert stale_next_version(CORE, tree) is None
+
+
+def test_a_tag_that_is_no_version_is_no_release(tree: Path) -> None:
+    for tag in ("core-v-try", "core-v0.2", "core-v0.1.0-rc1", "core-v0.1.0rc1", "core-v0.1.0"):
+        git(tree, "tag", tag)
+    assert released_versions(CORE, tree) == [Version("0.1.0rc1"), Version("0.1.0")]
+
+
+def test_what_began_on_a_commit_is_of_that_commit_and_of_a_changed_tree_once_it_moves(tree: Path) -> None:
+    began = state(tree)
+    assert state_since(began, tree) == began
+    (tree / "new.txt").touch()
+    dirty = state(tree)
+    assert (dirty.is_changed, state_since(began, tree).is_changed) == (True, True)
+    scratch.commit(tree, "meanwhile")
+    assert not state(tree).is_changed
+    for before in (began, dirty):
+        assert (state_since(before, tree).commit, state_since(before, tree).is_changed) == (began.commit, True)
+
+
+def test_a_git_command_means_the_tree_it_is_given_within_a_hook_too(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(tmp_path, "init", "--quiet", "callers")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "callers" / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "callers" / "index"))
+    scratch.commit(tree, "elsewhere")
+    assert git(tree, "log", "-1", "--format=%s") == "elsewhere"
+    assert scratch.version(tree, CORE, tmp_path / "out") == development_version(CORE, tree)
+    assert not (tmp_path / "callers" / "index").exists()
 
 
 @every_package
