@@ -41,6 +41,7 @@ def _misuse(capsys: pytest.CaptureFixture[str], *words: str) -> str:
             "serve --disable-log-requests",
             "--disable-log-requests was an option of older vLLM versions.\n  Remedy: leave it out: req",
         ),
+        ("serve --structured-outputs-config.backend xgrammar", "--structured-outputs-config belongs to choosing"),
         ("generate x --device cpu", "--device was an option of older vLLM versions"),
         ("generate x --temperature 3", "`temperature` must be within [0, 2], got 3.0."),
         ("generate --file /nowhere/prompts", "--file /nowhere/prompts cannot be read"),
@@ -66,6 +67,17 @@ def _misuse(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 )
 def test_misuse_is_told_in_one_message(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert message in _misuse(capsys, *words.split(" "))
+
+
+def test_an_unknown_flag_whose_value_holds_a_space_is_no_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--speculative-config belongs to" in _misuse(
+        capsys, "serve", "m", '--speculative-config={"method": "ngram"}'
+    )
+
+
+def test_behind_two_dashes_a_word_is_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--", "--model=a b"]) == 1
+    assert "There is no folder --model=a b" in capsys.readouterr().err
 
 
 def test_failure_is_told_without_traceback(capsys: pytest.CaptureFixture[str]) -> None:

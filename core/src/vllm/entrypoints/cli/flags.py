@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from vllm.entrypoints.cli.argv import merged
 from vllm.entrypoints.cli.errors import UsageError, as_usage_errors
 from vllm.entrypoints.cli.help_text import render_help
 
-__all__ = ["add_command", "read_sets", "take_extras"]
+__all__ = ["add_command", "read_sets", "refuse_flags_among_words", "take_extras"]
+
+_FLAG_WITH_VALUE = re.compile(r"--[A-Za-z][\w-]*=.*", re.DOTALL)
 
 
 def add_command(
@@ -125,6 +128,14 @@ def take_extras(extras: Iterable[str], args: argparse.Namespace, parser: argpars
         if hasattr(args, "positional") and (word == "-" or not word.startswith("-")):
             args.positional.append(word)
         else:
+            with as_usage_errors():
+                _refuse(word, parser)
+
+
+def refuse_flags_among_words(words: Iterable[str], parser: argparse.ArgumentParser) -> None:
+    """Raise UsageError for an unknown `--name=a b`: argparse takes it for a word, because its value holds a space."""
+    for word in words:
+        if _FLAG_WITH_VALUE.fullmatch(word):
             with as_usage_errors():
                 _refuse(word, parser)
 

@@ -86,6 +86,10 @@ def _run(argv: Sequence[str]) -> int:
         from vllm.entrypoints.cli.flags import take_extras
 
         take_extras(extras, args, _innermost(parser, argv))
+    if "--" not in argv and getattr(args, "positional", None):
+        from vllm.entrypoints.cli.flags import refuse_flags_among_words
+
+        refuse_flags_among_words(args.positional, _innermost(parser, argv))
     status: int = args.run(args)
     return status
 
