@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, NoReturn
@@ -29,7 +30,10 @@ def reject(name: str, value: object, rule: str) -> NoReturn:
 
 def _shown(value: object) -> str:
     """The value as the user typed it, cut where it would flood the message."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = reprlib.repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 

@@ -100,11 +100,18 @@ class StructuredOutputsParams:
             if not self.choice:
                 check.reject("structured_outputs.choice", self.choice, "must hold at least one string")
         if isinstance(self.structural_tag, dict):
-            self.structural_tag = json.dumps(self.structural_tag)
+            self.structural_tag = _json_text("structured_outputs.structural_tag", self.structural_tag)
         for name in ("regex", "grammar", "whitespace_pattern", "structural_tag"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value):
                 check.reject(f"structured_outputs.{name}", value, "must be a non-empty string")
+
+
+def _json_text(name: str, value: dict[str, Any]) -> str:
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        check.reject(name, value, f"must be JSON, and of reasonable depth ({error})")
 
 
 def _json_schema(value: Any) -> Any:

@@ -64,6 +64,13 @@ def test_what_may_be_written(given: Any, text: str, count: int, complete: bool) 
     assert accepted(given, text) == (count, complete)
 
 
+def nested(levels: int) -> list[Any]:
+    inside: list[Any] = []
+    for _ in range(levels):
+        inside = [inside]
+    return inside
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -75,6 +82,8 @@ def test_what_may_be_written(given: Any, text: str, count: int, complete: bool) 
         ({"structures": [{"begin": "<"}], "triggers": ["<"]}, "schema"),
         ({"format": {"type": "json_schema"}}, "json_schema"),
         ({"format": NEW["format"] | {"at_least_one": True}}, "at_least_one"),
+        ({"structures": {1, 2}, "triggers": ["<"]}, "must be JSON"),
+        ({"structures": nested(3000), "triggers": ["<"]}, "reasonable depth .*structures"),
         ({"structures": [{"begin": "<", "schema": {"type": "colour"}, "end": ">"}], "triggers": ["<"]}, "colour"),
     ],
 )
