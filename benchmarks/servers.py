@@ -1,11 +1,9 @@
-"""Owns a server that is measured: started from a command line, watched from outside, stopped with all its processes."""
+"""Owns a server that is measured beside others: started from a command line, watched from outside, stopped."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
-import signal
 import socket
 import subprocess
 import time
@@ -16,11 +14,11 @@ from pathlib import Path
 from types import TracebackType
 
 import psutil
+from server_process import ServerProcess, status_bytes
 
 __all__ = ["CpuTime", "Server"]
 
 PATIENCE_s = 600.0
-LOOK_s = 0.02
 STOP_s = 30.0
 
 
@@ -51,40 +49,34 @@ class Server:
 
     def __enter__(self) -> Server:
         start_s = time.perf_counter()
-        with self.log.open("w", encoding="utf-8") as log:
-            self._process = subprocess.Popen(
-                shlex.split(self.command), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        while not self._answers():
-            if self._process.poll() is not None or time.perf_counter() - start_s > PATIENCE_s:
-                self._kill()
-                raise SystemExit(f"{self.name} did not come up: {self.command}\nWhat it said is in {self.log}.")
-            time.sleep(LOOK_s)
+        self._process = ServerProcess(shlex.split(self.command), self.log)
+        try:
+            self._process.wait_until(self._answers, PATIENCE_s)
+        except BaseException:
+            self._process.end()
+            raise
         self.ready_s = time.perf_counter() - start_s
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(STOP_s)
-        self._kill()
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.stop(STOP_s)
+        finally:
+            self._process.end()
 
     def cpu_time(self) -> CpuTime:
         """So far, of the processes that live."""
-        front, *rest = [_cpu_s(each) for each in self._tree()]
+        front, *rest = [_cpu_s(each) for each in self._process.tree()]
         return CpuTime(front, sum(rest))
 
     def resident_bytes(self) -> int:
         """Now, summed over the processes; pages that they share (torch's libraries) count once for each."""
-        return sum(_status_bytes(each.pid, "VmRSS") for each in self._tree())
+        return sum(status_bytes(each.pid, "VmRSS") for each in self._process.tree())
 
     def peak_bytes(self) -> int:
         """The sum of each living process's own highest: at least what the tree held at once."""
-        return sum(_status_bytes(each.pid, "VmHWM") for each in self._tree())
-
-    def _tree(self) -> list[psutil.Process]:
-        root = psutil.Process(self._process.pid)
-        return [root, *root.children(recursive=True)]
+        return sum(status_bytes(each.pid, "VmHWM") for each in self._process.tree())
 
     def _answers(self) -> bool:
         try:
@@ -92,11 +84,6 @@ class Server:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
-
-    def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
 
 
 def _free_port() -> int:
@@ -110,12 +97,3 @@ def _cpu_s(process: psutil.Process) -> float:
         times = process.cpu_times()
         return float(times.user + times.system)
     return 0.0
-
-
-def _status_bytes(pid: int, field: str) -> int:
-    """A line of /proc/PID/status; 0 for a process that has just ended."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith(f"{field}:"):
-                return int(line.split()[1]) * 1024
-    return 0
