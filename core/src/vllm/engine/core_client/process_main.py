@@ -60,7 +60,7 @@ def main(connection: Connection) -> None:
 
 def _serve(setup: Setup, socket: zmq.Socket[bytes]) -> bool:
     def send(message: FromCore) -> None:
-        socket.send(encode(message), copy=False)
+        socket.send(encode(message))  # copied: for uncopied ones of 64 KiB pyzmq starts a context and a thread of its own
 
     try:
         core = _build(setup)
