@@ -60,7 +60,8 @@ def main(connection: Connection) -> None:
 
 def _serve(setup: Setup, socket: zmq.Socket[bytes]) -> bool:
     def send(message: FromCore) -> None:
-        socket.send(encode(message))  # copied: for uncopied ones of 64 KiB pyzmq starts a context and a thread of its own
+        # Copied: for one of 64 KiB that is not, pyzmq starts a context and a thread of its own, which stay.
+        socket.send(encode(message))
 
     try:
         core = _build(setup)
