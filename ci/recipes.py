@@ -29,6 +29,7 @@ ONE_THREAD = MappingProxyType({"OMP_NUM_THREADS": "1"})
 TESTING = ("pytest", "pytest-timeout", "hypothesis", "xxhash")
 _CLIENTS = ("httpx", "httpx2", "openai", "anthropic", "schemathesis")
 """What tests ask a server with."""
+_CLIENTS_CONSTRAINTS = ROOT / "ci" / "constraints-clients.txt"
 _TRACING = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
 LIGHT = (
     "numpy",
@@ -72,7 +73,8 @@ def torch() -> Environment:
 
 def clients() -> Environment:
     """Clients of the server that bring much with them; nothing of ours is installed."""
-    return ensure(ROOT / ".nox" / "clients", Recipe(python=MAIN_PYTHON, requirements=("langchain-openai", "litellm")))
+    recipe = Recipe(python=MAIN_PYTHON, requirements=("langchain-openai", "litellm"), constraints=_CLIENTS_CONSTRAINTS)
+    return ensure(ROOT / ".nox" / "clients", recipe)
 
 
 def npu() -> Environment:
