@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vllm.config.engine_args import EngineArgs
+    from vllm.config.engine_args import AsyncEngineArgs, EngineArgs
+    from vllm.engine.async_llm import AsyncLLMEngine
     from vllm.engine.llm_engine import LLMEngine
     from vllm.entrypoints.llm import LLM
     from vllm.inputs import TextPrompt, TokensPrompt
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LLM",
+    "AsyncEngineArgs",
+    "AsyncLLMEngine",
     "CompletionOutput",
     "EngineArgs",
     "LLMEngine",
@@ -33,6 +36,8 @@ __all__ = [
 
 _HOME = {
     "LLM": "vllm.entrypoints.llm",
+    "AsyncEngineArgs": "vllm.config.engine_args",
+    "AsyncLLMEngine": "vllm.engine.async_llm",
     "CompletionOutput": "vllm.outputs",
     "EngineArgs": "vllm.config.engine_args",
     "LLMEngine": "vllm.engine.llm_engine",

@@ -82,6 +82,11 @@ _OTHER_WAY: dict[str, str] = {
 _DROPPED: dict[str, str] = {
     "disable_log_requests": "leave it out: requests are logged only with --enable-log-requests",
     "device": "leave it out: the plugin whose hardware is here is taken; VLLM_PLUGINS chooses among several",
+    "enable_reasoning": "leave it out: --reasoning-parser is enough",
+    "max_seq_len_to_capture": "use --cudagraph-capture-sizes, in rows of a decode step",
+    "cuda_graph_sizes": "use --cudagraph-capture-sizes",
+    "rope_scaling": "use --hf-overrides.rope_scaling",
+    "rope_theta": "use --hf-overrides.rope_theta",
     "num_scheduler_steps": "leave it out: --async-scheduling plans a step while one runs",
     "use_v2_block_manager": "leave it out: there is one manager of blocks",
     "preemption_mode": "leave it out: preempted requests are recomputed",

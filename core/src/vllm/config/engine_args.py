@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from vllm.config.vllm import VllmConfig
 
-__all__ = ["EngineArgs"]
+__all__ = ["AsyncEngineArgs", "EngineArgs"]
 
 _MODEL, _LOAD, _CACHE, _SCHEDULER = "ModelConfig", "LoadConfig", "CacheConfig", "SchedulerConfig"
 _PARALLEL, _COMPILATION, _OBSERVABILITY, _ENGINE = (
@@ -346,3 +346,7 @@ class EngineArgs:
         from vllm.config.resolve import create_engine_config
 
         return create_engine_config(self)
+
+
+AsyncEngineArgs = EngineArgs
+"""The name under which vLLM's users know the options of an `AsyncLLM`."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from vllm.outputs import RequestOutput
     from vllm.sampling_params import SamplingParams
 
-__all__ = ["AsyncLLM"]
+__all__ = ["AsyncLLM", "AsyncLLMEngine"]
 
 logger = init_logger(__name__)
 
@@ -317,6 +317,10 @@ class AsyncLLM(EngineFace):
     def _raise_if_dead(self) -> None:
         if self._dead is not None:
             raise self._death_for_reader()
+
+
+AsyncLLMEngine = AsyncLLM
+"""The same under the older of vLLM's names."""
 
 
 def _is_heavy(prompt: Any, params: SamplingParams) -> bool:
