@@ -157,7 +157,7 @@ _GAUGES = {
 }
 _COUNTERS = {
     "num_failed_steps": "Steps that raised an error and were undone.",
-    "num_preemptions": "Requests put back to the queue for want of KV-cache blocks.",
+    "num_preemptions": "Requests put back to the queue: for want of KV-cache blocks, or because a step was undone.",
     "prefix_cache_queries": "Prompt tokens looked up in the prefix cache.",
     "prefix_cache_hits": "Prompt tokens found there.",
     "prompt_tokens": "Prompt tokens processed.",
