@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ci.environments import CONSTRAINTS, Environment, clean_environ
 from ci.packages import CORE, ROOT, package
+from ci.processes import ended, run_said
 from ci.wheels import build
 
 __all__ = ["PAGE", "Step", "check", "missing_lines", "run_steps", "steps"]
@@ -57,17 +57,18 @@ def _squeezed(line: str) -> str:
 
 def run_steps(todo: Sequence[Step], folder: Path, env: dict[str, str]) -> None:
     """Run the steps in one shell in `folder`; raises `RuntimeError` that names the line of the page where it fails."""
-    log = folder / "output.txt"
     script = "\n".join(["set -e -o pipefail", *_marked(todo)])
-    command = ["bash", "-c", f"({script}\n) 2>&1 | tee {log.name}; exit ${{PIPESTATUS[0]}}"]
-    done = subprocess.run(command, cwd=folder, env=env, timeout=_LIMIT_S, check=False)
-    parts = re.split(r"^=== line \d+\n", log.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    ending, said = run_said(["bash", "-c", script], folder=folder, env=env, limit_s=_LIMIT_S)
+    print(said, flush=True)
+    parts = re.split(r"^=== line \d+\n", f"{said}\n", flags=re.MULTILINE)[1:]
     for number, (step, output) in enumerate(zip(todo, parts, strict=False), start=1):
         missing = missing_lines(output, step.says)
-        failed = done.returncode != 0 and number == len(parts)
+        failed = ending.code != 0 and number == len(parts)
         if failed or missing:
-            what = f"ended with {done.returncode}" if failed else f"did not say {', '.join(map(repr, missing))}"
+            what = ended(ending.code) if failed else f"did not say {', '.join(map(repr, missing))}"
             raise RuntimeError(f"{PAGE.name}:{step.line} {what}:\n{step.script}\n{output}")
+    if len(parts) != len(todo):
+        raise RuntimeError(f"{PAGE.name}: {ended(ending.code)} after {len(parts)} of its {len(todo)} steps:\n{said}")
 
 
 def _marked(todo: Sequence[Step]) -> Iterator[str]:
@@ -83,9 +84,8 @@ def check(tools: Environment, work: Path) -> None:
     folder.mkdir(parents=True)
     for name in (CORE.name, "cpu_ref"):
         build(tools, package(name), work / "dist")
-    links = (
-        f"{os.environ.get('PIP_FIND_LINKS', '')} {work / 'dist'}".strip()
-    )  # beside where this machine keeps its torch
-    pip = {"PIP_FIND_LINKS": links, "PIP_CONSTRAINT": str(CONSTRAINTS), "PIP_QUIET": "1", "PIP_NO_COMPILE": "1"}
+    # Beside where this machine keeps its torch; as addresses, since pip splits at blanks, and a path may hold some.
+    links = f"{os.environ.get('PIP_FIND_LINKS', '')} {(work / 'dist').as_uri()}".strip()
+    pip = {"PIP_FIND_LINKS": links, "PIP_CONSTRAINT": CONSTRAINTS.as_uri(), "PIP_QUIET": "1", "PIP_NO_COMPILE": "1"}
     env = clean_environ() | pip | {"OMP_NUM_THREADS": "1"}
     run_steps(steps(PAGE.read_text(encoding="utf-8")), folder, env)

@@ -36,8 +36,10 @@ class State:
     is_changed: bool
 
 
-def state(tree: Path) -> State:
-    return State(commit=git(tree, "rev-parse", "HEAD"), is_changed=bool(git(tree, "status", "--porcelain")))
+def state(tree: Path, *, untracked: bool = True) -> State:
+    """`untracked`: whether new files count as a change."""
+    counted = f"--untracked-files={'normal' if untracked else 'no'}"
+    return State(commit=git(tree, "rev-parse", "HEAD"), is_changed=bool(git(tree, "status", "--porcelain", counted)))
 
 
 def state_since(began: State, tree: Path) -> State:

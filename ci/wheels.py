@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from ci.environments import Environment, clean_environ, create, run
 from ci.packages import CANN_SIM, CORE, PACKAGES, ROOT, Package, package
+from ci.processes import ended, run_said
 from ci.recipes import MAIN_PYTHON
 
-__all__ = ["CONTINUATION", "PROMPT", "Outcome", "build", "check", "expect", "readme_example"]
+__all__ = ["CONTINUATION", "PROMPT", "Outcome", "run_there", "build", "check", "expect", "readme_example"]
 
 PROMPT, CONTINUATION = "Count: 17 18 19", "20 21 22"
 _FALLBACK = package("cpu_ref")
@@ -26,10 +28,10 @@ _REASONS = ("torch_npu is not installed", "torch_sendnn, the card's compiler, is
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What a command did. `text` is its standard output and standard error together."""
+    """What a command did. `text` is its standard output and standard error together; `code` None: its time ran out."""
 
     command: tuple[str, ...]
-    code: int
+    code: int | None
     text: str
 
 
@@ -43,11 +45,11 @@ def build(tools: Environment, entry: Package, out: Path) -> Path:
 def expect(outcome: Outcome, *, succeeds: bool, saying: tuple[str, ...]) -> None:
     """Raises `RuntimeError` with the whole output when the command did not end as expected or did not say this."""
     missing = [text for text in saying if text not in outcome.text]
-    if (outcome.code == 0) != succeeds or missing:
+    if outcome.code is None or (outcome.code == 0) != succeeds or missing:
         wanted = "succeed" if succeeds else "fail"
         raise RuntimeError(
-            f"`{' '.join(outcome.command)}` should {wanted} and say {', '.join(map(repr, saying))}; it ended with "
-            f"{outcome.code} and did not say {', '.join(map(repr, missing)) or 'anything wrong'}:\n{outcome.text}"
+            f"`{' '.join(outcome.command)}` should {wanted} and say {', '.join(map(repr, saying))}, but: "
+            f"{ended(outcome.code)}, did not say {', '.join(map(repr, missing)) or 'anything wrong'}:\n{outcome.text}"
         )
 
 
@@ -57,23 +59,23 @@ def readme_example(readme: str) -> str:
     return str(example)
 
 
-def _outcome(home: Path, *command: str | Path) -> Outcome:
-    """Run an installed command in the empty folder `home`."""
+def run_there(
+    home: Path, *command: str | Path, env: Mapping[str, str] = MappingProxyType({}), limit_s: float = 300
+) -> Outcome:
+    """Run an installed command in the folder `home`, with this in its environment; nothing of it lives on."""
     words = tuple(map(str, command))
     print("$", *words, flush=True)
-    done = subprocess.run(
-        words, cwd=home, env=clean_environ(), capture_output=True, text=True, timeout=300, check=False
-    )
-    print(done.stdout, done.stderr, sep="", flush=True)
-    return Outcome(command=words, code=done.returncode, text=done.stdout + done.stderr)
+    ending, said = run_said(words, folder=home, env=clean_environ() | dict(env), limit_s=limit_s)
+    print(said, flush=True)
+    return Outcome(command=words, code=ending.code, text=said)
 
 
 def _generates(environment: Environment, home: Path) -> None:
     """The main job, from the command line and from Python."""
     saying = (CONTINUATION, "Platform plugin cpu_ref is activated")
-    expect(_outcome(home, environment.script("vllm"), "generate", PROMPT), succeeds=True, saying=saying)
+    expect(run_there(home, environment.script("vllm"), "generate", PROMPT), succeeds=True, saying=saying)
     example = readme_example((ROOT / "README.md").read_text())
-    expect(_outcome(home, environment.python, "-c", example), succeeds=True, saying=(CONTINUATION,))
+    expect(run_there(home, environment.python, "-c", example), succeeds=True, saying=(CONTINUATION,))
 
 
 def _simulates(environment: Environment, simulator: Path, home: Path) -> None:
@@ -85,7 +87,7 @@ def _simulates(environment: Environment, simulator: Path, home: Path) -> None:
     run(cann_sim, "build")
     saying = (CONTINUATION, "Platform plugin ascend is activated")
     generate = (environment.script("vllm"), "generate", PROMPT)
-    expect(_outcome(home, cann_sim, "run", "--", *generate), succeeds=True, saying=saying)
+    expect(run_there(home, cann_sim, "run", "--", *generate), succeeds=True, saying=saying)
 
 
 def check(tools: Environment, work: Path) -> None:
@@ -98,14 +100,14 @@ def check(tools: Environment, work: Path) -> None:
     vllm = environment.script("vllm")
 
     environment.install(wheels[CORE.name])
-    alone = _outcome(home, vllm, "generate", PROMPT)
+    alone = run_there(home, vllm, "generate", PROMPT)
     expect(alone, succeeds=False, saying=("No platform plugin is installed", _FALLBACK.distribution))
 
     environment.install(wheels["ascend"], wheels["spyre"])
-    unusable = _outcome(home, vllm, "generate", PROMPT)
+    unusable = run_there(home, vllm, "generate", PROMPT)
     expect(unusable, succeeds=False, saying=("No platform is usable here", *_REASONS, _FALLBACK.distribution))
 
     environment.install(wheels[_FALLBACK.name])
     _generates(environment, home)
-    expect(_outcome(home, vllm, "plugin", "list"), succeeds=True, saying=(_FALLBACK.name, *_REASONS))
+    expect(run_there(home, vllm, "plugin", "list"), succeeds=True, saying=(_FALLBACK.name, *_REASONS))
     _simulates(environment, wheels[CANN_SIM.name], home)

@@ -16,12 +16,12 @@ from ci.matrix.cells import Cell, cells, matching, parse
 from ci.matrix.changes import changed_files, import_graph, uses_of_broken
 from ci.matrix.declared import MatrixError, load
 from ci.matrix.page import page
-from ci.matrix.processes import heed_termination
 from ci.matrix.results import Result, exit_status, write_results
 from ci.matrix.running import Site, run_cell
 from ci.matrix.sources import HERE, Source, UnknownSource, at
 from ci.matrix.table import Table, duration
 from ci.packages import CORE, ROOT
+from ci.processes import heed_termination
 from ci.versions import State, git, state, state_since
 
 __all__ = ["main"]
@@ -147,6 +147,7 @@ def _run(options: argparse.Namespace) -> int:
     site = _site(report, options.law)
     table = Table(sys.stdout, max((len(cell.name) for cell in chosen), default=0))
     results: list[Result] = []
+    _write(results, len(chosen), began, options)
     for cell in chosen:
         table.start(cell.name)
         results.append(run_cell(cell, site))
@@ -158,8 +159,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _write(results: Sequence[Result], wanted: int, began: State, options: argparse.Namespace) -> None:
-    """After every cell, so that a run that was ended leaves what it found; it says how many were wanted."""
+    """At first, so that an older report does not stand for this run, and after every cell; it says how many were wanted."""
     report: Path = options.report
+    report.mkdir(parents=True, exist_ok=True)
     tested = state_since(began, ROOT)
     about = {
         "commit": tested.commit,

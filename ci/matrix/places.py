@@ -19,8 +19,8 @@ from ci.environments import CONSTRAINTS, Environment, Recipe, clean_environ, ens
 from ci.matrix.cells import Cell
 from ci.matrix.declared import Declared, Stack
 from ci.matrix.locks import locked
-from ci.matrix.processes import Ending, run_said
 from ci.packages import CORE, ROOT
+from ci.processes import Ending, run_said
 from ci.recipes import LIGHT, TESTING
 
 __all__ = ["NotInstallable", "Place", "above", "make_place", "slug", "stack_constraints", "wheel_version"]

@@ -16,11 +16,11 @@ from ci.matrix.declared import Declared
 from ci.matrix.locks import locked
 from ci.matrix.machine import Machine
 from ci.matrix.places import NotInstallable, Place, make_place, slug, wheel_version
-from ci.matrix.processes import Ending, run_limited
 from ci.matrix.results import Broken, Outcome, Result, Status, result
 from ci.matrix.sources import TREE, BuildFailed, Source, Store, UnknownSource
 from ci.matrix.verdicts import claimed_range, last_words, of_kit, of_listing, of_refusal, of_step, of_tests
 from ci.packages import CORE, Package
+from ci.processes import Ending, run_limited
 from ci.recipes import ONE_THREAD
 
 __all__ = ["Site", "run_cell"]

@@ -17,10 +17,10 @@ from packaging.version import Version
 
 from ci.environments import Environment, clean_environ
 from ci.matrix.locks import locked
-from ci.matrix.processes import run_said
 from ci.packages import ROOT, Package
+from ci.processes import ended, run_said
 from ci.release.ledger import read_ledger
-from ci.versions import git, released_versions
+from ci.versions import State, git, released_versions, state
 
 __all__ = ["HERE", "TREE", "BuildFailed", "Source", "Store", "UnknownSource", "at", "releases"]
 
@@ -115,7 +115,8 @@ class Store:
             return self.repository
         path = self.cache / "worktrees" / source.commit[:_SHORT]
         with locked(path):
-            if not (path / ".git").exists():
+            if not _holds(path, source.commit):
+                shutil.rmtree(path, ignore_errors=True)
                 # forced, for where an earlier one was deleted as a folder
                 git(self.repository, "worktree", "add", "--force", "--detach", "--quiet", str(path), source.commit)
         return path
@@ -161,6 +162,16 @@ class Store:
 HERE = Store(repository=ROOT, cache=ROOT / ".nox" / "matrix")
 
 
+def _holds(worktree: Path, commit: str) -> bool:
+    """Whether it is there, whole: one whose making was ended is not, nor one in which somebody worked."""
+    if not (worktree / ".git").exists():
+        return False
+    try:
+        return state(worktree, untracked=False) == State(commit=commit, is_changed=False)
+    except subprocess.CalledProcessError:
+        return False  # git knows it no more
+
+
 def _own_number(wheels: Path) -> int:
     """This process's; what ended ones left of the tree is removed, since nobody would use it again."""
     for left in wheels.glob("tree-*"):
@@ -175,9 +186,7 @@ def _build(folder: Path, out: Path, tools: Environment) -> None:
     ending, said = run_said([str(part) for part in command], folder=folder, env=environ, limit_s=_BUILD_LIMIT_S)
     if ending.code != 0:
         shutil.rmtree(out)
-        raise BuildFailed(
-            f"{folder} cannot be built ({'over its time' if ending.code is None else ending.code}):\n{_end(said)}"
-        )
+        raise BuildFailed(f"{folder} cannot be built ({ended(ending.code)}):\n{_end(said)}")
 
 
 def _end(text: str, lines: int = 15) -> str:

@@ -11,9 +11,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from ci.matrix.processes import Ending
 from ci.matrix.results import Broken, Outcome, Status
 from ci.packages import CORE
+from ci.processes import Ending, ended
 
 __all__ = ["claimed_range", "last_words", "of_kit", "of_listing", "of_refusal", "of_step", "of_tests"]
 
@@ -44,11 +44,8 @@ def of_step(what: str, ending: Ending, said: str) -> Outcome:
     """A command that must simply succeed; `said`: its last words."""
     if ending.code == 0:
         return Outcome(status=Status.PASSED)
-    return Outcome(status=Status.FAILED, why=said, broken=(Broken(law=_ended(what, ending), why=said),))
-
-
-def _ended(what: str, ending: Ending) -> str:
-    return f"{what}: over its time" if ending.code is None else f"{what}: ended with {ending.code}"
+    law = f"{what}: {ended(ending.code)}"
+    return Outcome(status=Status.FAILED, why=said, broken=(Broken(law=law, why=said),))
 
 
 def of_kit(ending: Ending, report: Path, said: str) -> Outcome:

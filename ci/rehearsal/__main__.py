@@ -13,6 +13,7 @@ from ci.environments import Environment, clean_environ
 from ci.matrix.results import read_results
 from ci.matrix.sources import HERE, at
 from ci.packages import CORE, ROOT
+from ci.processes import heed_termination
 from ci.rehearsal.expected import differences
 from ci.rehearsal.scene import TOY, Scene, make_scene
 from ci.release.alone import clean_environment
@@ -37,6 +38,7 @@ class Said:
 
 def main() -> int:
     """0 where every step shows what it must; the first that does not ends with its output."""
+    heed_termination()
     tools = recipes.tools()
     scene = _scene(tools)
     report = WORK / "report"

@@ -11,6 +11,7 @@ from pathlib import Path
 from ci import recipes
 from ci.matrix.sources import HERE
 from ci.packages import PACKAGES, ROOT, package
+from ci.processes import heed_termination
 from ci.release.bump import WORDS
 from ci.release.cells import LATEST
 from ci.release.refusal import Refused
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     order = read_order(arguments)
     work = ROOT / ".nox" / "release" / order.entry.name
     work.mkdir(parents=True, exist_ok=True)
+    heed_termination()
     try:
         release(order, Shop(repository=ROOT, store=HERE, tools=recipes.tools(), work=work))
     except Refused as refused:

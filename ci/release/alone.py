@@ -7,19 +7,19 @@ empty but for them. A dependency that metadata forgets is missing there, as it w
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
-import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from ci.environments import Environment, Recipe, clean_environ, ensure
+from ci.environments import Environment, Recipe, ensure
 from ci.matrix.places import above
 from ci.packages import PACKAGES, ROOT
-from ci.recipes import MAIN_PYTHON
+from ci.recipes import MAIN_PYTHON, ONE_THREAD
 from ci.release.metadata import read_metadata
-from ci.wheels import Outcome
+from ci.wheels import Outcome, run_there
 
 __all__ = ["BASES", "attempt", "clean_environment", "third_party"]
 
@@ -59,19 +59,5 @@ def clean_environment(
 def attempt(environment: Environment, home: Path, command: Sequence[str | Path], **variables: str) -> Outcome:
     """Run a command of the environment in the folder `home`; its own scripts come first on the path."""
     home.mkdir(parents=True, exist_ok=True)
-    environ = clean_environ() | {"OMP_NUM_THREADS": "1"} | variables
-    environ["PATH"] = f"{environment.path / 'bin'}:{environ['PATH']}"
-    words = list(map(str, command))
-    print("$", *words, flush=True)
-    done = subprocess.run(
-        words,
-        cwd=home,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=_LIMIT_S,
-        check=False,
-    )
-    print(done.stdout, flush=True)
-    return Outcome(command=tuple(words), code=done.returncode, text=done.stdout)
+    path = f"{environment.path / 'bin'}:{os.environ['PATH']}"
+    return run_there(home, *command, env={**ONE_THREAD, "PATH": path, **variables}, limit_s=_LIMIT_S)

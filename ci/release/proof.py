@@ -8,6 +8,7 @@ from pathlib import Path
 from ci.environments import Environment
 from ci.matrix.declared import Variant, load
 from ci.packages import CANN_SIM, CORE, PLUGINS, Package
+from ci.processes import ended
 from ci.release.alone import attempt, clean_environment
 from ci.release.refusal import Refused
 from ci.wheels import CONTINUATION, PROMPT, Outcome, expect
@@ -55,10 +56,10 @@ def keep_the_laws(environment: Environment, entry: Package, home: Path, report: 
     way = way_of(entry)
     options = [*((way.kit or ()) if way else ()), *(["--quick"] if quick else [])]
     done = _run(environment, entry, home, "vllm", "plugin", "test", entry.name, *options, "--report", str(report))
-    if done.code:
+    if done.code != 0:
         end = "\n".join(done.text.splitlines()[-25:])
         raise Refused(
-            f"{entry.distribution} does not keep the conformance kit's laws ({done.code}):\n{end}",
+            f"{entry.distribution} does not keep the conformance kit's laws ({ended(done.code)}):\n{end}",
             remedy=f"see {report / 'report.html'}",
         )
 

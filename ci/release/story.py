@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -172,7 +173,8 @@ def _build_from_tag(made: Candidate, tested: Archives, shop: Shop) -> Archives:
 def _end(order: Order, made: Candidate, folder: Path, repository: Path) -> None:
     if order.for_real:
         adopt(made, repository)
-        push = f"git push --atomic origin HEAD {made.tag} && twine upload {folder}/*.whl {folder}/*.tar.gz"
+        kept = shlex.quote(str(folder))
+        push = f"git push --atomic origin HEAD {made.tag} && twine upload {kept}/*.whl {kept}/*.tar.gz"
         say("released", f"{made.tag} stands here. Nothing was uploaded. Yours to do: {push}")
     else:
         say("dry run", f"nothing changed here but {folder}; `--for-real` makes the commits and the tag {made.tag}")

@@ -16,10 +16,10 @@ from ci.matrix.declared import Stack, load
 from ci.matrix.machine import brings_cuda
 from ci.matrix.page import page
 from ci.matrix.places import slug, stack_constraints
-from ci.matrix.processes import Ending
 from ci.matrix.results import Broken, Result, Status, exit_status, read_results, tally, write_results
 from ci.matrix.table import Table, duration
 from ci.matrix.verdicts import claimed_range, of_kit, of_listing, of_step, of_tests
+from ci.processes import Ending
 
 ABOUT = {"commit": "0123456789abcdef", "changed": False, "finished": "2026-11-22T12:00:00+00:00", "wanted": 5}
 

@@ -86,6 +86,17 @@ def test_a_worktree_that_was_deleted_is_made_again(store: Store) -> None:
     assert (store.tree(old) / SPYRE.folder / "pyproject.toml").is_file()
 
 
+def test_a_worktree_that_is_not_whole_is_made_again(store: Store) -> None:
+    old = at(CORE, "0.1.0", store.repository)
+    path = store.tree(old)
+    project = path / SPYRE.folder / "pyproject.toml"
+    project.unlink()  # as when its making was ended
+    assert store.tree(old) == path
+    assert project.is_file()
+    git(path, "checkout", "--quiet", "--detach", "core-v0.2.0")
+    assert git(store.tree(old), "rev-parse", "HEAD") == old.commit
+
+
 def test_a_wheel_is_built_once_per_commit_and_anew_when_the_commit_is_tagged(store: Store) -> None:
     commit = at(SPYRE, "HEAD", store.repository)
     first = store.wheel(SPYRE, commit, TOOLS)

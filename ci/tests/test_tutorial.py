@@ -58,6 +58,8 @@ def test_all_steps_share_one_shell(tmp_path: Path) -> None:
     [
         ('echo "two $a"', "false", r"your-chip-in-an-hour\.md:18 ended with 1"),
         ("a=1", "cat nothing | wc -l", r"your-chip-in-an-hour\.md:3 ended with 1"),
+        ("a=1", "exit", r"your-chip-in-an-hour\.md:3 did not say"),
+        ('echo "one  $a"', 'echo "one 1"; exit', "ended with 0 after 1 of its 2 steps"),
         ("a=1", "a=2", r"your-chip-in-an-hour\.md:3 did not say 'one 1'"),
     ],
 )

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from ci.packages import ROOT
-from ci.wheels import Outcome, expect, readme_example
+from ci.wheels import Outcome, expect, readme_example, run_there
 
 
-def outcome(code: int, text: str) -> Outcome:
+def outcome(code: int | None, text: str) -> Outcome:
     return Outcome(command=("vllm", "generate"), code=code, text=text)
 
 
 def test_the_right_ending_with_the_right_words_passes() -> None:
     expect(outcome(0, "Count: 20 21 22"), succeeds=True, saying=("20 21",))
     expect(outcome(1, "No platform"), succeeds=False, saying=("No platform",))
+
+
+def test_a_command_is_heard_whole_and_ended_at_its_limit(tmp_path: Path) -> None:
+    code = "import os, sys, time\nprint(os.getcwd(), os.environ['MINE'], flush=True)\ntime.sleep(int(sys.argv[1]))"
+    done = run_there(tmp_path, sys.executable, "-c", code, "0", env={"MINE": "yes"})
+    assert (done.code, done.text) == (0, f"{tmp_path.resolve()} yes")
+    late = run_there(tmp_path, sys.executable, "-c", code, "600", env={"MINE": "yes"}, limit_s=3)
+    assert late.code is None
+    assert late.text.startswith(f"{tmp_path.resolve()} yes")
 
 
 @pytest.mark.parametrize(
@@ -24,6 +36,7 @@ def test_the_right_ending_with_the_right_words_passes() -> None:
         (outcome(0, "No platform"), False, ("No platform",), "should fail"),
         (outcome(1, "Traceback"), False, ("No platform",), "did not say 'No platform'"),
         (outcome(0, ""), True, ("20 21",), "did not say '20 21'"),
+        (outcome(None, "No platform"), False, ("No platform",), "over its time"),
     ],
 )
 def test_anything_else_is_an_error_with_the_output(

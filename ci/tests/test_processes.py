@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from ci.matrix.processes import Ending, run_limited
 from ci.packages import ROOT
+from ci.processes import Ending, run_limited
 
 HANGS = """
 import os, subprocess, sys, time
@@ -56,7 +56,7 @@ def test_what_outlives_a_command_that_ended_is_ended_too(tmp_path: Path) -> None
 RUNS = """
 import os, sys
 from pathlib import Path
-from ci.matrix.processes import heed_termination, run_limited
+from ci.processes import heed_termination, run_limited
 
 heed_termination()
 code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"

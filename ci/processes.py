@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-__all__ = ["Ending", "heed_termination", "run_limited", "run_said"]
+__all__ = ["Ending", "ended", "heed_termination", "run_limited", "run_said"]
 
 _MARK = "VLLM_CI_CELL"
 """A variable that every process of a command inherits, and by which those are found that outlive it."""
@@ -27,12 +27,17 @@ class Ending:
     seconds: float
 
 
+def ended(code: int | None) -> str:
+    """An exit status in words."""
+    return "over its time" if code is None else f"ended with {code}"
+
+
 def run_limited(command: Sequence[str], *, folder: Path, env: Mapping[str, str], log: Path, limit_s: float) -> Ending:
     """Run the command, its output appended to `log`; whatever of it still lives afterwards is killed."""
     mark = uuid.uuid4().hex
     started_s = time.monotonic()
     with log.open("ab") as out:
-        out.write(f"$ {' '.join(command)}\n".encode())
+        out.write(_told(command).encode())
         out.flush()
         process = subprocess.Popen(
             command, cwd=folder, env={**env, _MARK: mark}, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
@@ -49,12 +54,17 @@ def run_limited(command: Sequence[str], *, folder: Path, env: Mapping[str, str],
     return Ending(code=code, seconds=time.monotonic() - started_s)
 
 
+def _told(command: Sequence[str]) -> str:
+    return f"$ {' '.join(command)}\n"
+
+
 def run_said(command: Sequence[str], *, folder: Path, env: Mapping[str, str], limit_s: float) -> tuple[Ending, str]:
     """The same, and what it said instead of a log."""
     with TemporaryDirectory() as scratch:
         log = Path(scratch) / "log.txt"
         ending = run_limited(command, folder=folder, env=env, log=log, limit_s=limit_s)
-        return ending, log.read_text(encoding="utf-8", errors="replace").strip()
+        said = log.read_text(encoding="utf-8", errors="replace")
+        return ending, said.removeprefix(_told(command)).strip()
 
 
 def heed_termination() -> None:
