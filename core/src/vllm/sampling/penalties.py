@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class PenaltyTables:
     def add(self, new: NewSlot) -> None:
         """Count the prompt and the outputs so far."""
         row = self._take_row(new.slot)
-        prompt, outputs = torch.as_tensor(new.token_ids).long().tensor_split([new.num_prompt_tokens])
+        prompt, outputs = torch.from_numpy(new.token_ids.astype(np.int64)).tensor_split([new.num_prompt_tokens])
         vocab_size = self._in_prompt_PV.shape[1]
         self._in_prompt_PV[row] = (torch.bincount(prompt, minlength=vocab_size) > 0).to(self._in_prompt_PV.device)
         self._output_counts_PV[row] = torch.bincount(outputs, minlength=vocab_size).to(self._output_counts_PV)

@@ -127,6 +127,7 @@ async def answers_to(lines: Iterable[bytes], app: FastAPI, ahead: int) -> AsyncG
     finally:
         for task in waiting:
             task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)  # their requests end before the engine does
 
 
 async def _answer(text: bytes, app: FastAPI) -> tuple[bytes, bool]:

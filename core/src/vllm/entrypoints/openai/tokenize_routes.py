@@ -23,12 +23,13 @@ from vllm.inputs import check_token_ids
 
 if TYPE_CHECKING:
     from vllm.engine.async_llm import AsyncLLM
+    from vllm.text.tokenizer import Tokenizer
 
 __all__ = ["router", "tokenizer_info"]
 
 router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)], route_class=LargeBodyRoute)
 INLINE_TOKENS = 4096
-"""More are turned into text beside the event loop."""
+"""More are checked and turned into text beside the event loop."""
 
 TokenId = Annotated[int, Field(ge=0)]
 
@@ -59,8 +60,14 @@ async def tokenize(body: TokenizeRequest, request: Request) -> dict[str, Any]:
     engine = _engine(request, body.model)
     tokenizer = engine.get_tokenizer()
     ids = await (_of_text(body, engine) if body.messages is None else _of_chat(body, request))
-    texts = tokenizer.convert_ids_to_tokens(ids) if body.return_token_strs else None
+    texts = await _token_strs(tokenizer, ids) if body.return_token_strs else None
     return {"count": len(ids), "max_model_len": engine.model_config.max_model_len, "tokens": ids, "token_strs": texts}
+
+
+async def _token_strs(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
+    if len(ids) > INLINE_TOKENS:
+        return await asyncio.to_thread(tokenizer.convert_ids_to_tokens, ids)
+    return tokenizer.convert_ids_to_tokens(ids)
 
 
 async def _of_text(body: TokenizeRequest, engine: AsyncLLM) -> list[int]:
@@ -82,12 +89,16 @@ async def _of_chat(body: TokenizeRequest, request: Request) -> list[int]:
 async def detokenize(body: DetokenizeRequest, request: Request) -> dict[str, str]:
     """The text of ids."""
     engine = _engine(request, body.model)
-    if body.tokens:
-        check_token_ids(body.tokens, engine.model_config.vocab_size)
-    decode = engine.get_tokenizer().decode
     if len(body.tokens) > INLINE_TOKENS:
-        return {"prompt": await asyncio.to_thread(decode, body.tokens)}
-    return {"prompt": decode(body.tokens)}
+        return {"prompt": await asyncio.to_thread(_text_of, engine, body.tokens)}
+    return {"prompt": _text_of(engine, body.tokens)}
+
+
+def _text_of(engine: AsyncLLM, token_ids: list[int]) -> str:
+    """Raises InvalidRequestError for ids out of the vocabulary."""
+    if token_ids:
+        check_token_ids(token_ids, engine.model_config.vocab_size)
+    return engine.get_tokenizer().decode(token_ids)
 
 
 async def tokenizer_info(request: Request) -> dict[str, Any]:
