@@ -10,6 +10,7 @@ import re
 import sys
 import tempfile
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,6 +72,10 @@ class Serving:
                 held[name] = held.get(name, Holdings()) + _holdings(each)
         return held
 
+    def in_words(self) -> str:
+        """Which threads and descriptors each process has: what to look at when there are more than there were."""
+        return "\n".join(f"  {each.name()}: {_in_words(each.pid)}" for each in self.process.tree())
+
     def load(self) -> dict[str, float]:
         """Running, waiting and KV-cache use, as /metrics tells them."""
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=PATIENCE_s) as answer:
@@ -102,6 +107,16 @@ def serving(*flags: str) -> Iterator[Serving]:
             yield server
         finally:
             server.process.end()
+
+
+def _in_words(pid: int) -> str:
+    """ "2 python, 1 ZMQbg/IO/0; 6 anon_inode:[eventpoll], 2 socket"."""
+    found: tuple[Counter[str], Counter[str]] = Counter(), Counter()
+    with contextlib.suppress(OSError):  # it has just ended
+        found[0].update((task / "comm").read_text().strip() for task in Path(f"/proc/{pid}/task").iterdir())
+        links = (str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir())
+        found[1].update(link if link.startswith("anon") else link.partition(":[")[0] for link in links)
+    return "; ".join(", ".join(f"{count} {name}" for name, count in each.most_common()) for each in found)
 
 
 def _holdings(process: psutil.Process) -> Holdings:

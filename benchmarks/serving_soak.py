@@ -64,13 +64,15 @@ class Soak:
         """Verdicts by name; empty words are good ones."""
         await self.crowd.warm_up(args.clients)
         await self._press(args.clients, args.duration / 10)
-        before = await self._at_rest(lambda _: False)
+        before, words = await self._at_rest(lambda _: False), self.server.in_words()
         pressing = asyncio.create_task(self._press(args.clients, args.duration))
         while not (await asyncio.wait({pressing}, timeout=args.interval))[0]:
             self.looks.append(await self.look())
             _print(self.looks[-1])
         await pressing
         after = await self._at_rest(lambda look: _is_at_rest(look) and not _more_held(before, look))
+        if _more_held(before, after):
+            print(f"held before:\n{words}\nheld now:\n{self.server.in_words()}")
         return {
             "surprises": "\n  ".join(self.crowd.surprises),
             "at rest": "" if _is_at_rest(after) else f"there still is {after.load}",
