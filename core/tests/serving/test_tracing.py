@@ -97,15 +97,17 @@ def test_every_request_is_a_span_in_its_clients_trace(collector: Collector) -> N
 def test_a_collector_that_does_not_answer_holds_no_end_up() -> None:
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
     with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE_s)
         tracer = tracing.RequestTracer(f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces", model="tiny")
         tracer._tracer.start_span("left").end()
         tracer.close()
         connection, _ = silent.accept()
         with connection:
+            connection.settimeout(PATIENCE_s)
+            assert connection.recv(1 << 16)
             connection.setblocking(False)
             with pytest.raises(BlockingIOError):  # whoever sends waits for an answer still, and has not hung up
-                while connection.recv(1 << 16):
-                    pass
+                connection.recv(1 << 16)
 
 
 def test_without_the_packages_the_option_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
