@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CANN_SIM", "CORE", "PACKAGES", "PLUGINS", "ROOT", "Package", "package"]
+__all__ = ["CANN_SIM", "CORE", "PACKAGES", "PLUGINS", "ROOT", "Package", "owner", "package"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -50,6 +50,12 @@ CANN_SIM = Package(
     tag_prefix="cann-sim-v",
 )
 PACKAGES = (CORE, *PLUGINS, CANN_SIM)
+
+
+def owner(file: str) -> Package | None:
+    """The package whose folder holds the file, the innermost one: cann_sim lies in ascend's."""
+    holding = [entry for entry in PACKAGES if file.startswith(f"{entry.folder}/")]
+    return max(holding, key=lambda entry: len(entry.folder), default=None)
 
 
 def package(name: str) -> Package:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import grimp
 
 from ci.matrix.cells import Cell
-from ci.matrix.changes import imports_of, module_of, owner
+from ci.matrix.changes import imports_of, module_of
 from ci.matrix.declared import Declared, Session
-from ci.packages import CORE, PLUGINS
+from ci.packages import CORE, PLUGINS, owner
 
 __all__ = ["Affected", "affected", "as_json", "tell"]
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import grimp
 
 from ci.matrix.sources import UnknownSource
-from ci.packages import CORE, PACKAGES, PLUGINS, ROOT, Package
+from ci.packages import CORE, PACKAGES, PLUGINS, ROOT, Package, owner
 from ci.plugin_api.compare import compare
 from ci.plugin_api.items import parse
 from ci.plugin_api.source import read_sources
 from ci.plugin_api.usage import Interface, read_plugins, uses
 from ci.versions import git
 
-__all__ = ["changed_files", "import_graph", "imports_of", "module_of", "owner", "uses_of_broken"]
+__all__ = ["changed_files", "import_graph", "imports_of", "module_of", "uses_of_broken"]
 
 _LOCK = f"{CORE.folder}/plugin_api.lock"
 
@@ -39,12 +39,6 @@ def changed_files(base: str, tree: Path = ROOT) -> list[str]:
     told = git(tree, "diff", "--name-only", "--no-renames", fork)
     untracked = git(tree, "ls-files", "--others", "--exclude-standard")
     return sorted({*told.splitlines(), *untracked.splitlines()})
-
-
-def owner(file: str) -> Package | None:
-    """The package whose folder holds the file, the innermost one."""
-    holding = [entry for entry in PACKAGES if file.startswith(f"{entry.folder}/")]
-    return max(holding, key=lambda entry: len(entry.folder), default=None)
 
 
 def module_of(file: str) -> str | None:

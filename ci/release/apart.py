@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ci.packages import PACKAGES, Package
+from ci.packages import PACKAGES, Package, owner
 from ci.release.compatibility import PAGE
 from ci.release.ledger import LEDGER
 from ci.release.refusal import Refused
 from ci.versions import git
 
-__all__ = ["check_apart", "owner"]
+__all__ = ["check_apart"]
 
 _SHARED = frozenset({str(PAGE), str(LEDGER)})
-
-
-def owner(path: str) -> Package | None:
-    """The package that a file belongs to: the one with the longest folder, since cann_sim lies in ascend's."""
-    owners = [entry for entry in PACKAGES if path.startswith(f"{entry.folder}/")]
-    return max(owners, key=lambda entry: len(entry.folder), default=None)
 
 
 def check_apart(entry: Package, tree: Path, base: str) -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from ci.matrix.affected import Affected, affected, as_json, tell
 from ci.matrix.cells import cells
-from ci.matrix.changes import changed_files, import_graph, imports_of, module_of, owner, uses_of_broken
+from ci.matrix.changes import changed_files, import_graph, imports_of, module_of, uses_of_broken
 from ci.matrix.declared import load
 from ci.matrix.sources import UnknownSource
-from ci.packages import CANN_SIM, PACKAGES, PLUGINS, package
+from ci.packages import CANN_SIM, PACKAGES, PLUGINS, owner, package
 from ci.plugin_api.__main__ import main as api
 from ci.tests import scratch
 from ci.tests.planted import break_spyre_alone
@@ -95,6 +95,7 @@ def test_files_belong_to_the_innermost_package_and_name_modules() -> None:
     assert owner("plugins/ascend/cann_sim/src/cann_sim/cli.py") == CANN_SIM
     assert owner("plugins/ascend/src/vllm_ascend/ops.py") == package("ascend")
     assert owner("docs/index.md") is None
+    assert owner("corelib/x") is None
     assert module_of("core/src/vllm/engine/__init__.py") == "vllm.engine"
     assert module_of("ci/tests/scratch.py") == "ci.tests.scratch"
     assert module_of("core/tests/test_import.py") is None

@@ -16,13 +16,19 @@ NEW = "def get_device_name(self, device_id: int) -> str:"
 LOCK = "core/plugin_api.lock"
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of this tree's packages whose lock says what its sources say."""
-    path = scratch.make_repository(tmp_path / "tree")
+    path = scratch.make_repository(tmp_path_factory.mktemp("api") / "origin")
     assert main(["--tree", str(path), "--write"]) == 0
     scratch.commit(path, "lock")
     return path
+
+
+@pytest.fixture
+def tree(origin: Path, tmp_path: Path) -> Path:
+    """A clone of its own for each test, which changes it."""
+    return scratch.clone(origin, tmp_path / "tree")
 
 
 def edit(tree: Path, file: str, old: str, new: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from packaging.version import Version
 
 from ci.packages import CANN_SIM, CORE, package
-from ci.release.apart import check_apart, owner
+from ci.release.apart import check_apart
 from ci.release.candidate import Candidate, announce_next, make_candidate, record
 from ci.release.clone import check_clone
 from ci.release.compatibility import PAGE, render_page
@@ -120,13 +120,6 @@ def test_another_packages_tag_is_refused(tree: Path, tmp_path: Path) -> None:
     git(made.tree, "tag", "core-v9.9.9")
     with pytest.raises(Refused, match=r"would change core"):
         check_apart(CPU_REF, made.tree, made.base)
-
-
-def test_the_innermost_package_owns_a_file() -> None:
-    assert owner("plugins/ascend/cann_sim/README.md") == CANN_SIM
-    assert owner("plugins/ascend/README.md") == package("ascend")
-    assert owner("docs/index.md") is None
-    assert owner("corelib/x") is None
 
 
 def test_a_version_that_any_branch_has_is_not_made_again(tree: Path) -> None:
