@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ci.matrix.cells import Cell, cells
+from ci.matrix.cells import Cell, cells, parse
 from ci.matrix.declared import load
 from ci.matrix.results import Result, Status, read_results
 from ci.matrix.sources import HERE, TREE
-from ci.packages import CANN_SIM, CORE, Package
+from ci.packages import CORE, Package
 from ci.release.refusal import Refused
 from ci.versions import git
 
@@ -30,7 +30,7 @@ def check_cells(entry: Package, tree: Path, report: Path, *, skip: bool) -> str:
     if skip:
         return "NOT ASKED (--skip-cells): whether the matrix is green for this commit is unknown. No release can be made so"
     _check_report(report / REPORT, tree)
-    results = concerning(entry, read_results(report / REPORT))
+    results = concerning(entry, read_results(report / REPORT), tree)
     _check_whole(entry, results, tree)
     wrong = [f"{each.cell}: {each.status.value} {each.why}".strip() for each in results if each.status in _RED]
     if wrong:
@@ -38,8 +38,6 @@ def check_cells(entry: Package, tree: Path, report: Path, *, skip: bool) -> str:
             "cells of the matrix are not green:\n    " + "\n    ".join(wrong), remedy="mend them, or what they test"
         )
     passed = [each for each in results if each.status is Status.PASSED]
-    if not passed and entry == CANN_SIM:
-        return "cann_sim has no cells of its own; ascend's run on it"
     if not passed:
         raise Refused(
             f"no cell of {entry.name} passed in {report}: that is no proof", remedy="run the matrix where they can run"
@@ -78,13 +76,14 @@ def _check_whole(entry: Package, results: Sequence[Result], tree: Path) -> None:
 
 
 def _concerns(entry: Package, cell: Cell) -> bool:
+    """The tree's state of the package takes part: core's in all on the core of the tree, cann_sim's in those beside it."""
     if entry == CORE:
         return cell.core == TREE
-    return cell.package == entry and cell.release == TREE
+    return entry in cell.variant.beside or (cell.package == entry and cell.release == TREE)
 
 
-def concerning(entry: Package, results: Sequence[Result]) -> list[Result]:
-    """The cells in which the tree's state of the package takes part: core's are all those on the core of the tree."""
-    if entry == CORE:
-        return [each for each in results if each.core == TREE.label]
-    return [each for each in results if each.package == entry.name and each.release == TREE.label]
+def concerning(entry: Package, results: Sequence[Result], tree: Path) -> list[Result]:
+    """The rows of cells in which the tree's state of the package takes part, whether the matrix lists them or not."""
+    declared = load()
+    listed = {cell.name: cell for cell in cells(declared, tree)}
+    return [each for each in results if _concerns(entry, listed.get(each.cell) or parse(each.cell, declared, tree))]

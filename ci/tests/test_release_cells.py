@@ -24,7 +24,6 @@ from ci.tests.releases import HERE, METADATA, make_wheel
 from ci.versions import git
 
 SPYRE, CPU_REF = package("spyre"), package("cpu_ref")
-HEAD = git(ROOT, "rev-parse", "HEAD")
 
 
 def report(folder: Path, statuses: dict[str, Status], left_out: str = "", **about: Any) -> Path:
@@ -34,7 +33,12 @@ def report(folder: Path, statuses: dict[str, Status], left_out: str = "", **abou
         for cell in cells(load())
         if cell.name != left_out
     ]
-    content = {"commit": HEAD, "changed": False, "asked": {"laws": [], "cells": None}, "cells": rows} | about
+    content = {
+        "commit": git(ROOT, "rev-parse", "HEAD"),
+        "changed": False,
+        "asked": {"laws": [], "cells": None},
+        "cells": rows,
+    } | about
     (folder / REPORT).write_text(json.dumps(content))
     return folder
 
@@ -65,7 +69,15 @@ def test_nothing_passed_is_no_proof(tmp_path: Path) -> None:
     made = report(tmp_path, {cell.name: Status.NOT_RUNNABLE for cell in cells(load())})
     with pytest.raises(Refused, match="no cell of spyre passed"):
         check_cells(SPYRE, ROOT, made, skip=False)
-    assert "ascend's run on it" in check_cells(CANN_SIM, ROOT, made, skip=False)
+
+
+def test_the_simulator_is_judged_by_the_cells_that_run_on_it(tmp_path: Path) -> None:
+    eager = next(cell.name for cell in cells(load()) if CANN_SIM in cell.variant.beside)
+    assert "green" in check_cells(
+        CANN_SIM, ROOT, report(tmp_path, {first_cell("spyre").name: Status.FAILED}), skip=False
+    )
+    with pytest.raises(Refused, match="cells of the matrix are not green"):
+        check_cells(CANN_SIM, ROOT, report(tmp_path, {eager: Status.FAILED}), skip=False)
 
 
 @pytest.mark.parametrize(
