@@ -1,7 +1,9 @@
-"""What child processes are told about the system they share."""
+"""What processes of ours settle with their operating system: what children are told, and how many arenas malloc may have."""
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 import sys
 
@@ -39,3 +41,36 @@ def test_libgomp_reads_it() -> None:
 def test_who_has_decided_is_left_alone(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     assert child_environment().get("GOMP_SPINCOUNT") == ("7" if name == "GOMP_SPINCOUNT" else None)
+
+
+ARENAS = """
+import ctypes, sys, threading
+from vllm.executor.os_process import share_malloc_arenas
+share_malloc_arenas()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.open_memstream.restype = ctypes.c_void_p
+libc.fclose.argtypes = [ctypes.c_void_p]
+libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
+together = threading.Barrier(8)
+def allocate():
+    libc.malloc(100)
+    together.wait()
+threads = [threading.Thread(target=allocate) for _ in range(8)]
+for each in threads: each.start()
+for each in threads: each.join()
+text, size = ctypes.c_char_p(), ctypes.c_size_t()
+report = libc.open_memstream(ctypes.byref(text), ctypes.byref(size))
+libc.malloc_info(0, report)
+libc.fclose(report)
+print(text.value.count(b"<heap nr="))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc has arenas in glibc")
+@pytest.mark.parametrize(("setting", "arenas"), [({}, range(1, 3)), ({"MALLOC_ARENA_MAX": "64"}, range(8, 65))])
+def test_threads_share_few_arenas_unless_somebody_has_decided(setting: dict[str, str], arenas: range) -> None:
+    env = {
+        key: value for key, value in os.environ.items() if key not in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
+    } | setting
+    done = subprocess.run([sys.executable, "-c", ARENAS], env=env, capture_output=True, text=True, check=True)
+    assert int(done.stdout) in arenas

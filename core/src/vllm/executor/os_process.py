@@ -1,9 +1,11 @@
-"""Owns what a worker asks of its operating system: a name in `ps`, to die with its engine, to leave signals to the engine, short waits."""
+"""Owns what a process of ours asks of its operating system: a name in `ps`, to die with its engine, whose signals are whose, short
+waits, memory that threads share."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import select
 import signal
 import threading
@@ -16,6 +18,7 @@ __all__ = [
     "ignore_interrupts",
     "interrupts_held_back",
     "name_process",
+    "share_malloc_arenas",
     "usable_cores",
 ]
 
@@ -23,6 +26,7 @@ LOOK_AROUND_s = 1
 _SPINS = 1000
 """What libgomp itself takes where it knows of more threads than cores. It cannot know of other processes, and takes 300 times as many."""
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # linux/prctl.h
+_M_ARENA_MAX, _ARENAS = -8, 2  # malloc.h of glibc
 
 
 @contextmanager
@@ -45,6 +49,18 @@ def ignore_interrupts() -> None:
 def name_process(name: str) -> None:
     """What `ps -o comm` and `top` show (15 characters)."""
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15])
+
+
+def share_malloc_arenas() -> None:
+    """Before threads start, in a process whose threads allocate little and often: glibc gives each an arena of its own otherwise.
+
+    A server of 15 threads kept 46 MB of freed memory in 14 arenas after 5,000 requests, and 3 MB more with every 1,000. The caller's
+    own setting stands (`MALLOC_ARENA_MAX`, `GLIBC_TUNABLES`). Does nothing where the C library is another.
+    """
+    if "MALLOC_ARENA_MAX" in os.environ or "glibc.malloc.arena_max" in os.environ.get("GLIBC_TUNABLES", ""):
+        return
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def die_with_engine(socket_fd: int, *, engine_pid: int, by_signal: bool) -> None:
