@@ -367,3 +367,9 @@ def test_a_cache_too_small_for_the_context_says_what_fits(new_llm: NewLLM) -> No
     with pytest.raises(ConfigError, match=r"holds only\s+160 tokens") as refused:
         new_llm(max_model_len=512, num_gpu_blocks_override=10)
     assert "--num-gpu-blocks-override" in str(refused.value) and "--max-model-len to 160" in str(refused.value)
+
+
+@pytest.mark.parametrize("method", ["encode", "embed", "classify", "reward", "score"])
+def test_who_asks_for_vectors_is_told(llm: LLM, method: str) -> None:
+    with pytest.raises(InvalidRequestError, match=rf"LLM\.{method} needs a pooling model"):
+        getattr(llm, method)(["a text"])

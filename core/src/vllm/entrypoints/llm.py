@@ -11,6 +11,7 @@ from vllm.absent_arguments import CALLS, refuse_absent_arguments
 from vllm.config.engine_args import EngineArgs
 from vllm.engine.llm_engine import LLMEngine
 from vllm.entrypoints.offline import PromptBatch, run_to_end
+from vllm.entrypoints.pooling_absent import NoPooling
 from vllm.inputs import TokensPrompt, as_prompt_list
 from vllm.sampling_params import BeamSearchParams, SamplingParams
 from vllm.text.chat import as_conversations, prepare_chat
@@ -26,7 +27,7 @@ T = TypeVar("T")
 ParamsArg = SamplingParams | Sequence[SamplingParams] | None
 
 
-class LLM:
+class LLM(NoPooling):
     """An engine in this process, for offline use. `LLM()` runs the tiny model that comes with the package.
 
     Every keyword is an option of `EngineArgs`, the same as the command line's flags. Not for several threads.
