@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +17,11 @@ from ci.matrix.machine import Machine
 from ci.matrix.places import NotInstallable, Place, make_place, slug, wheel_version
 from ci.matrix.results import Broken, Outcome, Result, Status, result
 from ci.matrix.sources import TREE, BuildFailed, Source, Store, UnknownSource
-from ci.matrix.verdicts import claimed_range, last_words, of_kit, of_listing, of_refusal, of_step, of_tests
+from ci.matrix.verdicts import last_words, of_kit, of_listing, of_refusal, of_step, of_tests
 from ci.packages import CORE, Package
 from ci.processes import Ending, run_limited
 from ci.recipes import ONE_THREAD
+from ci.wheel_metadata import core_range
 
 __all__ = ["Site", "run_cell"]
 
@@ -102,7 +102,7 @@ def _wheels(cell: Cell, site: Site) -> dict[Package, Path]:
 
 
 def _tried(cell: Cell, wheels: dict[Package, Path], site: Site, log: Path, watch: _Watch) -> Outcome:
-    wanted = None if cell.is_core else claimed_range(_metadata(wheels[cell.package]))
+    wanted = None if cell.is_core else core_range(wheels[cell.package])
     core_version = wheel_version(wheels[CORE])
     refused = wanted is not None and not wanted.contains(core_version, prereleases=True)
     place = make_place(cell, list(wheels.values()), site.declared, site.store.cache, refused=refused)
@@ -111,12 +111,6 @@ def _tried(cell: Cell, wheels: dict[Package, Path], site: Site, log: Path, watch
     if refused and wanted is not None:
         return of_refusal(steps.listing()[1], cell.package.name, wanted, core_version)
     return steps.run()
-
-
-def _metadata(wheel: Path) -> str:
-    with zipfile.ZipFile(wheel) as content:
-        (name,) = (name for name in content.namelist() if name.endswith(".dist-info/METADATA"))
-        return content.read(name).decode()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

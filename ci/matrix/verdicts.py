@@ -7,15 +7,13 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
 
 from ci.matrix.results import Broken, Outcome, Status
 from ci.packages import CORE
 from ci.processes import Ending, ended
 
-__all__ = ["claimed_range", "last_words", "of_kit", "of_listing", "of_refusal", "of_step", "of_tests"]
+__all__ = ["last_words", "of_kit", "of_listing", "of_refusal", "of_step", "of_tests"]
 
 _KEPT, _BROKEN, _UNTESTED = 0, 1, 3
 """Exit statuses of `vllm plugin test`."""
@@ -23,13 +21,6 @@ _WHY = 600
 """Characters of a law's detail that the report repeats; the log holds the rest."""
 _FRAMES = 6
 """Lines of a traceback above its error that the report repeats."""
-
-
-def claimed_range(metadata: str) -> SpecifierSet | None:
-    """The cores that a plugin's wheel claims, from its METADATA; None where it claims none."""
-    lines = [line.partition(": ")[2] for line in metadata.splitlines() if line.startswith("Requires-Dist: ")]
-    needed = [Requirement(line) for line in lines if "extra ==" not in line]
-    return next((each.specifier for each in needed if canonicalize_name(each.name) == CORE.distribution), None)
 
 
 def last_words(log: Path, lines: int = 1) -> str:

@@ -12,13 +12,13 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from ci.environments import Environment, Recipe, ensure
 from ci.matrix.places import above
 from ci.packages import PACKAGES, ROOT
 from ci.recipes import MAIN_PYTHON, ONE_THREAD
-from ci.release.metadata import read_metadata
+from ci.wheel_metadata import requirements
 from ci.wheels import Outcome, run_there
 
 __all__ = ["BASES", "attempt", "clean_environment", "third_party"]
@@ -30,10 +30,8 @@ _LIMIT_S = 3600
 
 def third_party(wheels: Iterable[Path]) -> tuple[str, ...]:
     """Names of the distributions of others that the wheels ask for on this machine, without extras."""
-    texts = [text for wheel in wheels for text in read_metadata(wheel).get_all("Requires-Dist", [])]
-    wanted = [Requirement(text) for text in texts]
-    counting = [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
-    return tuple(sorted({each.name for each in counting} - _OURS))
+    wanted = {canonicalize_name(each.name) for wheel in wheels for each in requirements(wheel)}
+    return tuple(sorted(wanted - _OURS))
 
 
 def _base(names: Sequence[str], alone: Sequence[str]) -> Environment:

@@ -6,35 +6,19 @@ import subprocess
 import tarfile
 import zipfile
 from collections.abc import Iterator
-from email.message import Message
-from email.parser import Parser
 from pathlib import Path
 
-from packaging.requirements import Requirement
 from packaging.version import Version
 
 from ci.environments import Environment, clean_environ
 from ci.packages import CORE, PLUGINS, Package
 from ci.release.archives import Archives
 from ci.release.refusal import Refused
+from ci.wheel_metadata import core_range, read_metadata
 
-__all__ = ["check_metadata", "core_range", "read_metadata"]
+__all__ = ["check_metadata"]
 
 LICENCE = "Apache-2.0"
-
-
-def read_metadata(wheel: Path) -> Message:
-    """The wheel's own METADATA."""
-    with zipfile.ZipFile(wheel) as content:
-        (name,) = (name for name in content.namelist() if name.endswith(".dist-info/METADATA"))
-        return Parser().parsestr(content.read(name).decode())
-
-
-def core_range(wheel: Path) -> str:
-    """The range of cores that a wheel asks for; empty where it asks for none."""
-    wanted = [Requirement(text) for text in read_metadata(wheel).get_all("Requires-Dist", [])]
-    found = [each.specifier for each in wanted if each.name == CORE.distribution and each.marker is None]
-    return str(found[0]) if found else ""
 
 
 def check_metadata(entry: Package, version: Version, archives: Archives, licence: str, tools: Environment) -> None:

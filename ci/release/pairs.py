@@ -14,8 +14,8 @@ from ci.environments import Environment
 from ci.matrix.sources import TREE, Source, Store, releases
 from ci.packages import CORE, PLUGINS, Package
 from ci.release.compatibility import claimed_range
-from ci.release.metadata import core_range, read_metadata
 from ci.release.refusal import Refused
+from ci.wheel_metadata import core_range, read_metadata
 
 __all__ = ["Partner", "claimants", "cores_for", "ends", "plugins_for"]
 
@@ -49,7 +49,7 @@ def cores_for(wheel: Path, store: Store, tools: Environment, *, for_real: bool) 
     Raises:
         Refused: none is, so that nobody could install the wheel.
     """
-    wanted = core_range(wheel)
+    wanted = str(core_range(wheel) or "")
     released = {each.label: each for each in releases(CORE, store.repository)}
     chosen = [released[label] for label in ends([label for label in released if fits(wanted, Version(label))])]
     if not chosen and not for_real:

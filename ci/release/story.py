@@ -23,12 +23,13 @@ from ci.release.cells import LATEST, check_cells
 from ci.release.clone import check_clone
 from ci.release.ledger import Release
 from ci.release.materials import write_bill
-from ci.release.metadata import check_metadata, core_range
+from ci.release.metadata import check_metadata
 from ci.release.native import check_machine_code
 from ci.release.pairs import Partner, cores_for, plugins_for
 from ci.release.publish import adopt, lay_out
 from ci.release.refusal import Refused
 from ci.versions import next_version, released_versions
+from ci.wheel_metadata import core_range
 
 __all__ = ["Order", "Shop", "release"]
 
@@ -151,7 +152,7 @@ def _entry_of_ledger(
         python=MAIN_PYTHON,
         torch=found["torch"],
         transformers=found["transformers"],
-        wants=core_range(archives.wheel),
+        wants=str(core_range(archives.wheel) or ""),
         tested_with=tuple(each.name for each in partners),
     )
 

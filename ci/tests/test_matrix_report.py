@@ -18,7 +18,7 @@ from ci.matrix.page import page
 from ci.matrix.places import slug, stack_constraints
 from ci.matrix.results import Broken, Result, Status, exit_status, read_results, tally, write_results
 from ci.matrix.table import Table, duration
-from ci.matrix.verdicts import claimed_range, of_kit, of_listing, of_step, of_tests
+from ci.matrix.verdicts import of_kit, of_listing, of_step, of_tests
 from ci.processes import Ending
 
 ABOUT = {"commit": "0123456789abcdef", "changed": False, "finished": "2026-11-22T12:00:00+00:00", "wanted": 5}
@@ -147,12 +147,6 @@ def test_durations_are_short(seconds: float, text: str) -> None:
 
 
 # -- what steps leave behind
-
-
-def test_a_wheels_claim_is_read_past_its_extras() -> None:
-    metadata = 'Name: x\nRequires-Dist: vllm_core<0.2,>=0.1\nRequires-Dist: vllm-core[testing]; extra == "testing"\n'
-    assert str(claimed_range(metadata)) == "<0.2,>=0.1"
-    assert claimed_range("Name: x\nRequires-Dist: numpy\n") is None
 
 
 def test_of_a_law_that_raised_the_error_comes_first(tmp_path: Path) -> None:
