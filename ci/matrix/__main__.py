@@ -16,7 +16,7 @@ from ci.matrix.cells import Cell, cells, matching, parse
 from ci.matrix.changes import changed_files, import_graph, uses_of_broken
 from ci.matrix.declared import MatrixError, load
 from ci.matrix.page import page
-from ci.matrix.results import Result, exit_status, write_results
+from ci.matrix.results import LATEST, PAGE, REPORT, Result, exit_status, write_results
 from ci.matrix.running import Site, run_cell
 from ci.matrix.sources import HERE, Source, UnknownSource, at
 from ci.matrix.table import Table, duration
@@ -25,9 +25,6 @@ from ci.processes import heed_termination
 from ci.versions import State, git, state, state_since
 
 __all__ = ["main"]
-
-_REPORT = HERE.cache / "report"
-JSON, PAGE = "matrix.json", "matrix.html"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,9 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ci.matrix", description="The matrix of ci/matrix.toml.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     running = commands.add_parser(
-        "run", prog="nox -s matrix --", help="run cells: a table here, matrix.json and matrix.html in a folder"
+        "run", prog="nox -s matrix --", help=f"run cells: a table here, {REPORT} and {PAGE} in a folder"
     )
-    running.add_argument("--report", type=Path, default=_REPORT, metavar="DIR", help="default: %(default)s")
+    running.add_argument("--report", type=Path, default=LATEST, metavar="DIR", help="default: %(default)s")
     running.add_argument(
         "--cells", action="append", metavar="GLOB", help="only these, or any one cell by its full name"
     )
@@ -154,7 +151,7 @@ def _run(options: argparse.Namespace) -> int:
         table.finish(results[-1])
         _write(results, len(chosen), began, options)
     table.close(results)
-    print(f"wrote {report / JSON} and {report / PAGE}")
+    print(f"wrote {report / REPORT} and {report / PAGE}")
     return exit_status(results)
 
 
@@ -170,7 +167,7 @@ def _write(results: Sequence[Result], wanted: int, began: State, options: argpar
         "asked": {"cells": options.cells, "laws": options.law},
         "wanted": wanted,
     }
-    write_results(results, about, report / JSON)
+    write_results(results, about, report / REPORT)
     (report / PAGE).write_text(page(results, about), encoding="utf-8")
 
 

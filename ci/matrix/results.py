@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ci.matrix.cells import Cell
+from ci.matrix.sources import HERE
 
 __all__ = [
+    "LATEST",
+    "PAGE",
+    "REPORT",
     "UNPROVEN",
     "Broken",
     "Outcome",
@@ -23,6 +27,12 @@ __all__ = [
     "tally",
     "write_results",
 ]
+
+REPORT, PAGE = "matrix.json", "matrix.html"
+"""Of a report's folder: what programs read, and what people do."""
+
+LATEST = HERE.cache / "report"
+"""Where `nox -s matrix` leaves its report unless told otherwise."""
 
 UNPROVEN = 3
 """The exit status of a run in which no cell passed and none failed."""

@@ -10,14 +10,13 @@ from pathlib import Path
 
 from ci import recipes
 from ci.environments import Environment, clean_environ
-from ci.matrix.results import read_results
+from ci.matrix.results import REPORT, read_results
 from ci.matrix.sources import HERE, at
 from ci.packages import CORE, ROOT
 from ci.processes import heed_termination
 from ci.rehearsal.expected import differences
 from ci.rehearsal.scene import TOY, Scene, make_scene
 from ci.release.alone import clean_environment
-from ci.release.cells import REPORT
 from ci.release.publish import CHECKSUMS
 from ci.versions import git
 

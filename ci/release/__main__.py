@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ci import recipes
+from ci.matrix.results import LATEST
 from ci.matrix.sources import HERE
 from ci.packages import PACKAGES, ROOT, package
 from ci.processes import heed_termination
 from ci.release.bump import WORDS
-from ci.release.cells import LATEST
 from ci.release.refusal import Refused
 from ci.release.story import Order, Shop, release
 

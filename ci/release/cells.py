@@ -8,17 +8,13 @@ from pathlib import Path
 
 from ci.matrix.cells import Cell, cells, parse
 from ci.matrix.declared import load
-from ci.matrix.results import Result, Status, read_results
-from ci.matrix.sources import HERE, TREE
+from ci.matrix.results import REPORT, Result, Status, read_results
+from ci.matrix.sources import TREE
 from ci.packages import CORE, Package
 from ci.release.refusal import Refused
 from ci.versions import git
 
-__all__ = ["LATEST", "REPORT", "check_cells", "concerning"]
-
-REPORT = "matrix.json"
-LATEST = HERE.cache / "report"
-"""Where `nox -s matrix` leaves its report."""
+__all__ = ["check_cells", "concerning"]
 
 
 def check_cells(entry: Package, tree: Path, report: Path, *, skip: bool) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from ci.environments import Environment
+from ci.matrix.results import LATEST
 from ci.matrix.sources import TREE, Store
 from ci.packages import CANN_SIM, CORE, PLUGINS, Package
 from ci.recipes import MAIN_PYTHON
@@ -19,7 +20,7 @@ from ci.release import bump, proof
 from ci.release.apart import check_apart
 from ci.release.archives import Archives, build_archives, require_equal
 from ci.release.candidate import Candidate, announce_next, make_candidate, record
-from ci.release.cells import LATEST, check_cells
+from ci.release.cells import check_cells
 from ci.release.clone import check_clone
 from ci.release.ledger import Release
 from ci.release.materials import write_bill

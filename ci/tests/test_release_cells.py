@@ -12,12 +12,12 @@ from packaging.version import Version
 
 from ci.matrix.cells import Cell, cells
 from ci.matrix.declared import load
-from ci.matrix.results import Outcome, Status, result
+from ci.matrix.results import REPORT, Outcome, Status, result
 from ci.matrix.sources import Store
 from ci.packages import CANN_SIM, CORE, ROOT, package
 from ci.release import pairs
 from ci.release.__main__ import read_order
-from ci.release.cells import REPORT, check_cells
+from ci.release.cells import check_cells
 from ci.release.refusal import Refused
 from ci.tests import scratch
 from ci.tests.releases import HERE, METADATA, make_wheel
