@@ -14,7 +14,7 @@ from pathlib import Path
 from ci.matrix.cells import Cell
 from ci.matrix.declared import MatrixError
 from ci.matrix.results import Result, Status
-from ci.matrix.sources import TREE, Source
+from ci.matrix.sources import TREE, of_commit
 from ci.packages import CORE, Package
 from ci.versions import git
 
@@ -54,7 +54,7 @@ def moving(cell: Cell) -> list[Package]:
 
 def at_commit(cell: Cell, commit: str) -> Cell:
     """The cell with what is the tree's in it at a commit."""
-    source = Source(label=commit[:10], commit=commit)
+    source = of_commit(commit)
     return replace(
         cell,
         core=source if cell.core == TREE else cell.core,

@@ -22,7 +22,7 @@ from ci.processes import ended, run_said
 from ci.release.ledger import read_ledger
 from ci.versions import State, git, released_versions, state
 
-__all__ = ["HERE", "TREE", "BuildFailed", "Source", "Store", "UnknownSource", "at", "releases"]
+__all__ = ["HERE", "TREE", "BuildFailed", "Source", "Store", "UnknownSource", "at", "of_commit", "releases"]
 
 _SHORT = 10
 """Characters of a commit's hash that name it."""
@@ -51,6 +51,11 @@ class Source:
 
 
 TREE = Source(label="tree", commit=None)
+
+
+def of_commit(commit: str) -> Source:
+    """The code at a commit, which its hash names."""
+    return Source(label=commit[:_SHORT], commit=commit)
 
 
 def releases(entry: Package, tree: Path = ROOT) -> list[Source]:
@@ -87,7 +92,7 @@ def at(entry: Package, name: str, tree: Path = ROOT) -> Source:
         raise UnknownSource(
             f"{name!r} is neither `tree`, a release of {entry.distribution} (it has: {listed}), nor a commit{_why(tree)}"
         ) from None
-    return Source(label=commit[:_SHORT], commit=commit)
+    return of_commit(commit)
 
 
 def _tagged(entry: Package, version: Version, tree: Path) -> Source:

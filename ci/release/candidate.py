@@ -15,6 +15,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from ci.environments import Environment, clean_environ
+from ci.matrix.sources import Source, of_commit
 from ci.packages import Package
 from ci.release.compatibility import PAGE, render_page
 from ci.release.ledger import Release, read_ledger, write_ledger
@@ -44,6 +45,14 @@ class Candidate:
     @property
     def title(self) -> str:
         return f"{self.entry.distribution} {self.version}"
+
+    @property
+    def beside(self) -> Source:
+        """Where unreleased packages that it is tested with come from: the commit that is released, and not a tree that moves on.
+
+        The release's own commit differs from it in this package's changelog only, and is amended until it is tagged.
+        """
+        return of_commit(self.base)
 
 
 def make_candidate(

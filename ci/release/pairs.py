@@ -1,5 +1,6 @@
 """Owns with whom a release is tested: a plugin with the oldest and the newest core that it claims, the core with the plugins
-that claim it. Released cores and plugins count; the tree's where nothing is released yet."""
+that claim it. Released cores and plugins count, the core of the commit that is released before core's first release, and the
+plugins of that commit."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from ci.environments import Environment
-from ci.matrix.sources import TREE, Source, Store, releases
+from ci.matrix.sources import Source, Store, releases
 from ci.packages import CORE, PLUGINS, Package
 from ci.release.compatibility import claimed_range
 from ci.release.refusal import Refused
@@ -30,7 +31,7 @@ class Partner:
 
     @property
     def name(self) -> str:
-        """As the ledger writes it: `core 0.1.0`; of the tree `core 0.1.0.dev0+g1234567`."""
+        """As the ledger writes it: `core 0.1.0`; where it is not released `core 0.1.0.dev0+g1234567`."""
         return f"{self.entry.name} {read_metadata(self.wheel)['Version']}"
 
 
@@ -43,8 +44,8 @@ def ends(versions: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*versions[:1], *versions[-1:]]))
 
 
-def cores_for(wheel: Path, store: Store, tools: Environment, *, for_real: bool) -> list[Partner]:
-    """The oldest and the newest released core in the wheel's range; before core's first release that of the tree.
+def cores_for(wheel: Path, base: Source, store: Store, tools: Environment, *, for_real: bool) -> list[Partner]:
+    """The oldest and the newest released core in the wheel's range; a dry run takes that of `base` where there is none.
 
     Raises:
         Refused: none is, so that nobody could install the wheel.
@@ -53,7 +54,7 @@ def cores_for(wheel: Path, store: Store, tools: Environment, *, for_real: bool) 
     released = {each.label: each for each in releases(CORE, store.repository)}
     chosen = [released[label] for label in ends([label for label in released if fits(wanted, Version(label))])]
     if not chosen and not for_real:
-        chosen = [TREE]
+        chosen = [base]
     partners = [Partner(entry=CORE, source=each, wheel=store.wheel(CORE, each, tools)) for each in chosen]
     if not partners or not all(fits(wanted, _version(each)) for each in partners):
         known = ", ".join(released) or "none"
@@ -64,15 +65,15 @@ def cores_for(wheel: Path, store: Store, tools: Environment, *, for_real: bool) 
     return partners
 
 
-def plugins_for(version: Version, store: Store, tools: Environment) -> list[Partner]:
-    """The plugins that claim this core.
+def plugins_for(version: Version, base: Source, store: Store, tools: Environment) -> list[Partner]:
+    """The plugins that claim this core, of their releases and of `base`.
 
     Raises:
         Refused: none does; a core that no plugin claims runs nowhere.
     """
-    sources = claimants(version, store)
+    sources = claimants(version, base, store)
     if not sources:
-        ranges = ", ".join(f"{entry.name} {claimed_range(entry, store.repository)}" for entry in PLUGINS)
+        ranges = ", ".join(f"{entry.name} {_range_at(entry, base, store)}" for entry in PLUGINS)
         raise Refused(
             f"no plugin claims {CORE.distribution} {version} ({ranges})",
             remedy="widen the ranges of the plugins that work with it",
@@ -80,16 +81,16 @@ def plugins_for(version: Version, store: Store, tools: Environment) -> list[Part
     return [Partner(entry=entry, source=source, wheel=store.wheel(entry, source, tools)) for entry, source in sources]
 
 
-def claimants(version: Version, store: Store) -> list[tuple[Package, Source]]:
-    """Of every plugin the newest release that claims this core, and the tree's where that does."""
-    return [(entry, source) for entry in PLUGINS for source in _claiming(entry, version, store)]
+def claimants(version: Version, base: Source, store: Store) -> list[tuple[Package, Source]]:
+    """Of every plugin the newest release that claims this core, and the one of `base` where that does."""
+    return [(entry, source) for entry in PLUGINS for source in _claiming(entry, version, base, store)]
 
 
-def _claiming(entry: Package, version: Version, store: Store) -> Iterable[Source]:
+def _claiming(entry: Package, version: Version, base: Source, store: Store) -> Iterable[Source]:
     claiming = [each for each in releases(entry, store.repository) if fits(_range_at(entry, each, store), version)]
     yield from claiming[-1:]
-    if fits(claimed_range(entry, store.repository), version):
-        yield TREE
+    if fits(_range_at(entry, base, store), version):
+        yield base
 
 
 def _range_at(entry: Package, source: Source, store: Store) -> str:

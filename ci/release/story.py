@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from ci.environments import Environment
 from ci.matrix.results import LATEST
-from ci.matrix.sources import TREE, Store
+from ci.matrix.sources import Store
 from ci.packages import CANN_SIM, CORE, PLUGINS, Package
 from ci.recipes import MAIN_PYTHON
 from ci.release import bump, proof
@@ -68,7 +68,7 @@ def release(order: Order, shop: Shop) -> Path:
     made = make_candidate(entry, version, shop.repository, shop.work / "tree", date=_now(), tools=shop.tools)
     archives = build_archives(entry, made.tree, shop.work / "built", shop.tools)
     say("built", f"{archives.sdist.name}; from it {archives.wheel.name}, equal to the wheel of the tree")
-    check_metadata(entry, version, archives, (shop.repository / "LICENSE").read_text(), shop.tools)
+    check_metadata(entry, version, archives, (made.tree / "LICENSE").read_text(), shop.tools)
     say("metadata", f"name, version, licence, contents; {check_machine_code(archives.wheel, shop.tools)}")
     environment, partners = prove(order, made, archives, shop)
     bill = write_bill(entry, version, environment, shop.tools, shop.work)
@@ -108,12 +108,12 @@ def choose_version(order: Order, tree: Path) -> Version:
 def prove(order: Order, made: Candidate, archives: Archives, shop: Shop) -> tuple[Environment, Sequence[Partner]]:
     """Install and run the wheel alone, and keep the laws with each partner; the clean environment, and the partners."""
     entry, home = made.entry, shop.work / "home"
-    partners = _partners(order, made.version, archives.wheel, shop)
+    partners = _partners(order, made, archives.wheel, shop)
     if not partners and entry in PLUGINS:
         raise AssertionError(f"{entry.name} has nobody to be tested with")
     shutil.rmtree(home, ignore_errors=True)
     with_core = [each.wheel for each in partners[-1:]] if entry in PLUGINS else []
-    environment = _environment(shop, "alone", entry, [archives.wheel, *with_core])
+    environment = _environment(made, shop, "alone", entry, [archives.wheel, *with_core])
     proof.run_alone(environment, entry, home)
     say("alone", f"{archives.wheel.name} runs in a clean environment")
     for partner in partners:
@@ -121,16 +121,16 @@ def prove(order: Order, made: Candidate, archives: Archives, shop: Shop) -> tupl
     return environment, partners
 
 
-def _partners(order: Order, version: Version, wheel: Path, shop: Shop) -> Sequence[Partner]:
+def _partners(order: Order, made: Candidate, wheel: Path, shop: Shop) -> Sequence[Partner]:
     if order.entry is CORE:
-        return plugins_for(version, shop.store, shop.tools)
+        return plugins_for(made.version, made.beside, shop.store, shop.tools)
     if order.entry in PLUGINS:
-        return cores_for(wheel, shop.store, shop.tools, for_real=order.for_real)
+        return cores_for(wheel, made.beside, shop.store, shop.tools, for_real=order.for_real)
     return ()
 
 
-def _environment(shop: Shop, name: str, entry: Package, wheels: Sequence[Path]) -> Environment:
-    simulators = [shop.store.wheel(CANN_SIM, TREE, shop.tools)] if proof.needs_simulator(entry) else []
+def _environment(made: Candidate, shop: Shop, name: str, entry: Package, wheels: Sequence[Path]) -> Environment:
+    simulators = [shop.store.wheel(CANN_SIM, made.beside, shop.tools)] if proof.needs_simulator(entry) else []
     return proof.environment_for(shop.work / name, entry, [*wheels, *simulators])
 
 
@@ -138,7 +138,7 @@ def _keep_the_laws(order: Order, made: Candidate, wheel: Path, partner: Partner,
     plugin = partner.entry if made.entry is CORE else made.entry
     label = partner.name.replace(" ", "-")
     say("laws", f"{plugin.name}: {made.title} with {partner.name}")
-    environment = _environment(shop, f"with-{label}", plugin, [wheel, partner.wheel])
+    environment = _environment(made, shop, f"with-{label}", plugin, [wheel, partner.wheel])
     proof.keep_the_laws(environment, plugin, shop.work / "home", shop.work / f"laws-{label}", quick=order.quick)
 
 

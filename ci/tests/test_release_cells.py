@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from packaging.version import Version
 from ci.matrix.cells import Cell, cells
 from ci.matrix.declared import load
 from ci.matrix.results import REPORT, Outcome, Status, result
-from ci.matrix.sources import Store
+from ci.matrix.sources import Source, Store, of_commit
 from ci.packages import CANN_SIM, CORE, ROOT, package
 from ci.release import pairs
 from ci.release.__main__ import read_order
+from ci.release.candidate import Candidate
 from ci.release.cells import check_cells
 from ci.release.refusal import Refused
 from ci.tests import scratch
@@ -137,23 +139,52 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(repository=tree, cache=tree.parent / "cache")
 
 
+def head(store: Store) -> Source:
+    return of_commit(git(store.repository, "rev-parse", "HEAD"))
+
+
 def test_a_plugin_meets_the_oldest_and_the_newest_released_core_of_its_range(store: Store, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path)
-    assert [each.name for each in pairs.cores_for(wheel, store, HERE, for_real=True)] == ["core 0.1.0", "core 0.1.2"]
+    assert [each.name for each in pairs.cores_for(wheel, head(store), store, HERE, for_real=True)] == [
+        "core 0.1.0",
+        "core 0.1.2",
+    ]
 
 
 def test_a_plugin_that_no_released_core_fits_is_refused(store: Store, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, metadata=METADATA.replace("<0.2.dev0,>=0.1.dev0", ">=7"))
     for for_real in (True, False):
         with pytest.raises(Refused, match=r"no released vllm-core is in the range >=7 .*0\.1\.2, 0\.3\.0\)"):
-            pairs.cores_for(wheel, store, HERE, for_real=for_real)
+            pairs.cores_for(wheel, head(store), store, HERE, for_real=for_real)
 
 
 def test_a_core_that_no_plugin_claims_is_refused(store: Store) -> None:
     with pytest.raises(Refused, match=r"no plugin claims vllm-core 0\.7\.0"):
-        pairs.plugins_for(Version("0.7.0"), store, HERE)
+        pairs.plugins_for(Version("0.7.0"), head(store), store, HERE)
 
 
-def test_a_core_meets_the_newest_release_and_the_tree_of_every_plugin_that_claims_it(store: Store) -> None:
-    found = [(entry.name, source.label) for entry, source in pairs.claimants(Version("0.1.3"), store)]
-    assert found == [("cpu_ref", "0.1.0"), ("cpu_ref", "tree"), ("ascend", "tree"), ("spyre", "tree")]
+def test_a_core_meets_the_newest_release_of_every_plugin_that_claims_it_and_the_one_beside_it(store: Store) -> None:
+    base = head(store)
+    found = [(entry.name, source.label) for entry, source in pairs.claimants(Version("0.1.3"), base, store)]
+    beside = base.label
+    assert found == [("cpu_ref", "0.1.0"), ("cpu_ref", beside), ("ascend", beside), ("spyre", beside)]
+
+
+def test_partners_are_built_from_the_commit_that_is_released_and_not_from_a_tree_that_moved_on(
+    store: Store, tmp_path: Path
+) -> None:
+    tree = scratch.clone(store.repository, tmp_path / "tree")
+    made = Candidate(
+        entry=CPU_REF, version=Version("0.1.1"), tree=tree, base=scratch.sha(tree), date="2030-01-02T03:04:05+00:00"
+    )
+    (tree / CORE.folder / "src" / "vllm" / "moved_on.py").touch()
+    claims = tree / SPYRE.folder / "pyproject.toml"
+    claims.write_text(claims.read_text().replace("vllm-core>=", "vllm-core>=9,>="))
+    scratch.commit(tree, "moved on")
+    here = Store(repository=tree, cache=tmp_path / "cache")
+    assert (SPYRE, made.beside) in pairs.claimants(Version("0.1.3"), made.beside, here)
+    unreleased = METADATA.replace("<0.2.dev0,>=0.1.dev0", "<0.1.0rc1,>=0.1.dev0")
+    (core,) = pairs.cores_for(make_wheel(tmp_path, metadata=unreleased), made.beside, here, HERE, for_real=False)
+    assert core.name == f"core 0.1.0.dev0+g{made.base[:9]}"
+    with zipfile.ZipFile(core.wheel) as content:
+        assert not [name for name in content.namelist() if "moved_on" in name]
