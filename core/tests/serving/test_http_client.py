@@ -152,6 +152,12 @@ def test_numbers_of_two_requests_by_hand() -> None:
     assert file_name({**result, "date": "now"}, options) == "openai-infqps-concurrency2-b_c-now.json"
 
 
+def test_a_peak_is_never_below_the_mean() -> None:
+    seen = [experience(0.0, 0.1, 0.2, 0.25), experience(0.0, 0.1, 0.25)]
+    result = numbers(Load(model="m", duration_s=0.25, experiences=seen), ServeBenchOptions())
+    assert result["max_output_tokens_per_s"] == result["output_throughput"] == 20.0, "5 tokens in a quarter of a second"
+
+
 def test_without_an_answer_every_number_is_zero() -> None:
     failed = Experience(start_s=0.0, prompt_tokens=10, error="no")
     result = numbers(Load(model="m", duration_s=1.0, experiences=[failed]), ServeBenchOptions())
