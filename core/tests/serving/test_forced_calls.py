@@ -111,6 +111,25 @@ def test_required_calls_are_read_back(step: int) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 7, 1000])
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("[", []),
+        ('[{"name": "ne', []),
+        ('[{"name": "news"', []),
+        ('[{"name": "news", "parameters": {"pla', [("news", '{"pla')]),
+        ('[{"name": "now", "parameters": {}}, {"na', [("now", "{}")]),
+    ],
+)
+def test_required_calls_that_are_cut_off_leave_no_content(text: str, calls: list[tuple[str, str]], step: int) -> None:
+    """Whole and in pieces alike: what has a name and arguments that begin is a call, the rest is nothing."""
+    parser = RequiredToolsParser(ParserContext(tools=(NEWS, NOW)))
+    assert read(parser, text, step) == ("", calls)
+    parsed = parser.parse(text)
+    assert (parsed.content, [(call.name, call.arguments) for call in parsed.calls]) == ("", calls)
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
 def test_a_named_call_is_read_back_as_it_arrives(step: int) -> None:
     text = '{"place": "ü😀 }"}'
     parser = NamedToolParser(ParserContext(tools=(NEWS,)), NEWS)

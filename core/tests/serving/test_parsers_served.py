@@ -83,6 +83,30 @@ def test_without_tools_the_text_stays_as_it_is(inside: Served) -> None:
     assert ask(server, WRITTEN["pythonic"]).message.content == "[sum(n=12), sum(n=7)]"
 
 
+def streamed(server: Served, asked: dict[str, Any]) -> tuple[str, str, str]:
+    """Content, arguments and finish reason of a stream; the client's own helper raises where the output was cut off."""
+    lines = server.post("/v1/chat/completions", asked | {"stream": True}).text.splitlines()
+    choices = [json.loads(line[6:])["choices"][0] for line in lines if line.startswith("data: {")]
+    calls = [call for each in choices for call in each["delta"].get("tool_calls") or ()]
+    arguments = "".join(call["function"].get("arguments") or "" for call in calls)
+    return "".join(each["delta"].get("content") or "" for each in choices), arguments, choices[-1]["finish_reason"]
+
+
+@pytest.mark.parametrize("max_tokens", [2, 60])
+def test_required_calls_that_are_cut_off_are_no_content(inside: Served, max_tokens: int) -> None:
+    """Neither whole nor streamed, be it before the call's name or within its arguments."""
+    server = inside.with_args(tool_call_parser="hermes")
+    long = {"type": "object", "properties": {"n": {"type": "string", "minLength": 100}}, "required": ["n"]}
+    tool = {"type": "function", "function": {"name": "s", "parameters": long}}
+    asked = {"messages": [{"role": "user", "content": "Add."}], "tools": [tool], "tool_choice": "required"}
+    asked |= {"max_tokens": max_tokens, "temperature": 0}
+    (choice,) = server.post("/v1/chat/completions", asked).json()["choices"]
+    arguments = "".join(call["function"]["arguments"] for call in choice["message"].get("tool_calls") or ())
+    whole = (choice["message"]["content"] or "", arguments, choice["finish_reason"])
+    assert whole == streamed(server, asked) == ("", arguments, "length")
+    assert arguments == "" if max_tokens == 2 else arguments.startswith("{")
+
+
 def test_reasoning_is_parted_from_the_answer(inside: Served) -> None:
     """Without a form the tiny model writes no end tag: all is reasoning, as for an output that is cut off, unless thinking is off."""
     server = inside.with_args(reasoning_parser="qwen3")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vllm.entrypoints.openai.parsers_interface import FunctionTool, ParserContext, ToolParser
-from vllm.entrypoints.openai.text_source import Program
+from vllm.entrypoints.openai.text_source import Program, ignore
 from vllm.entrypoints.openai.tools.call_object import read_call_list
 from vllm.entrypoints.openai.tools.program import ToolProgram
 from vllm.errors import InvalidRequestError, near_names
@@ -95,11 +95,17 @@ class NamedToolParser(_ForcedParser):
 
 
 class _RequiredProgram(ToolProgram):
+    """A schema holds the output to be calls. What is none was cut off before its name: no content, as in vLLM; the finish reason tells."""
+
+    @property
+    def malformed(self) -> bool:
+        """Arguments that were cut off stay their call's, as in a stream, and as a named function's do."""
+        return False
+
     def read(self) -> Program[None]:
-        blank = yield from self.source.skip_blank()
-        if not (yield from read_call_list(self)):
-            self.content(blank)
-        yield from self.source.copy_rest(self.content)
+        yield from self.source.skip_blank()
+        yield from read_call_list(self)
+        yield from self.source.copy_rest(ignore)
 
 
 class _NamedProgram(ToolProgram):
