@@ -180,6 +180,31 @@ def test_served(inside: Served, case: Case) -> None:
     assert answer.json()["choices"][0]["finish_reason"] in ("length", "stop")
 
 
+@pytest.mark.parametrize("form", ["json", "regex", "choice", "grammar"])
+def test_an_old_name_of_a_form_is_told_once(
+    inside: Served, form: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In large bodies too, and not where it is null."""
+    monkeypatch.setattr("vllm.logger._said_once", set())  # other tests say it too
+    bodies: list[dict[str, Any]] = [
+        {},
+        {f"guided_{form}": "x"},
+        {f"guided_{form}": None},
+        {f"guided_{form}": "x" * 70_000},
+    ]
+    told = [_told_by(inside, body, capsys) for body in bodies]
+    words = f'`guided_{form}`, which has no effect: write `structured_outputs: {{"{form}": ...}}` instead.'
+    assert [words in each for each in told] == [False, True, False, False]
+    monkeypatch.setattr("vllm.logger._said_once", set())
+    assert words in _told_by(inside, bodies[3], capsys)
+
+
+def _told_by(inside: Served, body: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
+    """What the log says while it is answered."""
+    assert inside.post(COMPLETIONS, {"prompt": "Hello", "max_tokens": 1, **body}).status_code == 200
+    return capsys.readouterr().err
+
+
 @pytest.mark.parametrize("path", [COMPLETIONS, CHAT])
 @pytest.mark.parametrize(
     ("content", "kind"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vllm.errors import InvalidRequestError, near_names
+from vllm.logger import init_logger
 from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["request_params", "structured_outputs_of"]
 
+logger = init_logger(__name__)
+
 _TAKEN_AS_THEY_ARE = (
     *("n", "seed", "presence_penalty", "frequency_penalty", "stop", "stop_token_ids", "ignore_eos", "min_tokens"),
     *("logit_bias", "allowed_token_ids", "bad_words", "prompt_logprobs", "logprob_token_ids", "skip_special_tokens"),
@@ -21,6 +24,8 @@ _TAKEN_AS_THEY_ARE = (
     "skip_reading_prefix_cache",
 )
 _WITH_MODEL_DEFAULTS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+_OLD_FORMS = ("json", "regex", "choice", "grammar")
+"""With `guided_` before it: fields of older releases, without effect."""
 _CONSTRAINTS = frozenset(StructuredOutputsParams.__dataclass_fields__)
 
 
@@ -37,6 +42,7 @@ def request_params(
     Raises InvalidRequestError.
     """
     _check_together(request)
+    _tell_of_old_forms(request)
     defaults = model.generation_config
     given = {name: getattr(request, name) for name in _TAKEN_AS_THEY_ARE}
     if request.use_beam_search:
@@ -74,6 +80,17 @@ def _check_together(request: GenerationRequest) -> None:
         raise _wrong("use_beam_search", "cannot be had with `stream`")
     if request.stream and request.prompt_logprobs is not None:
         raise _wrong("prompt_logprobs", "cannot be had with `stream`")
+
+
+def _tell_of_old_forms(request: GenerationRequest) -> None:
+    """vLLM ignores them too; but whoever still writes them takes free text for text of that form."""
+    for kind in _OLD_FORMS:
+        if getattr(request, f"guided_{kind}") is not None:
+            logger.warning_once(
+                'Requests hold `guided_%s`, which has no effect: write `structured_outputs: {"%s": ...}` instead.',
+                kind,
+                kind,
+            )
 
 
 def _wrong(name: str, rule: str) -> InvalidRequestError:

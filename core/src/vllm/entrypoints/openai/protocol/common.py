@@ -80,6 +80,11 @@ class GenerationRequest(Request):
 
     structured_outputs: dict[str, Any] | None = None
     response_format: ResponseFormat | None = None
+    guided_json: Any = None
+    """Like its kin below: what older releases of vLLM called the form. It has no effect; the log says so."""
+    guided_regex: Any = None
+    guided_choice: Any = None
+    guided_grammar: Any = None
     use_beam_search: bool | None = False
     """Then `n` is the number of beams."""
     length_penalty: float | None = None
