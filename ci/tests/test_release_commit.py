@@ -97,6 +97,19 @@ def test_a_candidates_next_version_is_its_own_release(tree: Path, tmp_path: Path
     assert announce_next(made) == "0.2.0.dev0"
 
 
+def test_after_a_candidate_has_used_up_the_fragments_the_final_version_is_wished_by_name(
+    tree: Path, tmp_path: Path
+) -> None:
+    made = candidate(tree, tmp_path, "0.2.0rc1")
+    announce_next(made)
+    with pytest.raises(Refused, match=r"no changelog fragment .*\n.*give the version"):
+        choose_version(Order(entry=CPU_REF), made.tree)
+    assert choose_version(Order(entry=CPU_REF, wish="0.2.0"), made.tree) == Version("0.2.0")
+    final = make_candidate(CPU_REF, Version("0.2.0"), made.tree, tmp_path / "final", date=made.date, tools=HERE)
+    changelog = (final.tree / CPU_REF.folder / "CHANGELOG.md").read_text()
+    assert changelog.index("## 0.2.0 (2030") < changelog.index("## 0.2.0rc1 (2030") < changelog.index("seventy-seventh")
+
+
 def test_a_branch_that_has_moved_takes_nothing(tree: Path, tmp_path: Path) -> None:
     made = candidate(tree, tmp_path)
     scratch.commit(tree, "meanwhile")
