@@ -64,6 +64,8 @@ def _verdict(results: Sequence[Result], about: Mapping[str, Any]) -> str:
         verdict = f"{failed} of {len(results)} cells fail" if failed > 1 else f"1 of {len(results)} cells fails"
     elif exit_status(results):
         verdict = "Nothing was proven"
+    elif not any(each.status is Status.PASSED for each in results):
+        verdict = "Only refusals were proven"
     else:
         verdict = "Every cell that could run passes" if unknown else "Every cell passes"
     return verdict if len(results) == about["wanted"] else f"{verdict}, {about['wanted'] - len(results)} are to come"

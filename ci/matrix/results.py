@@ -35,7 +35,7 @@ LATEST = HERE.cache / "report"
 """Where `nox -s matrix` leaves its report unless told otherwise."""
 
 UNPROVEN = 3
-"""The exit status of a run in which no cell passed and none failed."""
+"""The exit status of a run in which no cell passed, was excused, or failed."""
 
 
 class Status(str, Enum):
@@ -136,7 +136,11 @@ def tally(results: Sequence[Result]) -> dict[Status, int]:
 
 
 def exit_status(results: Sequence[Result]) -> int:
-    """0 where something passed and nothing failed, 1 where something failed, `UNPROVEN` where neither."""
+    """0 where something was proven and nothing failed, 1 where something failed or was not built, `UNPROVEN` where neither.
+
+    A pass proves that a pair works. An excuse proves something too, that a pair which is not claimed is refused: discovery was
+    run and said so. What this machine cannot run proves nothing.
+    """
     counts = tally(results)
     if Status.FAILED in counts or Status.UNBUILT in counts:
         return 1

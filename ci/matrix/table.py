@@ -77,7 +77,7 @@ def summary(results: Sequence[Result]) -> Iterator[str]:
     counts = ", ".join(f"{count} {status.value}" for status, count in tally(results).items())
     yield f"{len(results)} cells: {counts or 'nothing was run'}, {duration(sum(each.seconds for each in results))}"
     if exit_status(results) == UNPROVEN:
-        yield "No cell passed: nothing was proven."
+        yield "No cell passed or was refused as it should be: nothing was proven."
 
 
 def duration(seconds: float) -> str:

@@ -17,7 +17,7 @@ from ci.matrix.machine import brings_cuda
 from ci.matrix.page import page
 from ci.matrix.places import slug, stack_constraints
 from ci.matrix.results import Broken, Result, Status, exit_status, read_results, tally, write_results
-from ci.matrix.table import Table, duration
+from ci.matrix.table import Table, duration, summary
 from ci.matrix.verdicts import of_kit, of_listing, of_step, of_tests
 from ci.processes import Ending
 
@@ -64,10 +64,21 @@ ROWS = [
         ([Status.NOT_RUNNABLE], 3),
         ([], 3),
         ([Status.EXCUSED], 0),
+        ([Status.EXCUSED, Status.FAILED], 1),
     ],
 )
 def test_a_run_is_never_green_by_absence(statuses: list[Status], code: int) -> None:
     assert exit_status([row(status) for status in statuses]) == code
+
+
+def test_excuses_alone_prove_that_refusals_work_and_are_not_told_as_passes() -> None:
+    excused = [row(Status.EXCUSED), row(Status.NOT_RUNNABLE)]
+    assert exit_status(excused) == 0
+    assert not [line for line in summary(excused) if "nothing was proven" in line]
+    verdict = page(excused, ABOUT | {"wanted": 2})
+    assert "Only refusals were proven" in verdict
+    assert "passes" not in verdict
+    assert "nothing was proven" in list(summary([row(Status.NOT_RUNNABLE)]))[-1]
 
 
 def test_the_json_is_read_back_as_it_was(tmp_path: Path) -> None:
