@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ci.matrix.results import LATEST
 from ci.packages import PACKAGES, ROOT
 
 FOLDER = ROOT / ".github" / "workflows"
@@ -67,6 +68,15 @@ def test_no_workflow_calls_a_session_that_is_not_there(sessions: dict[str, bool]
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_workflow_may_only_read(path: Path) -> None:
     assert read(path)["permissions"] == {"contents": "read"}
+
+
+def test_the_matrix_keeps_its_report_also_when_a_cell_fails() -> None:
+    assert ROOT / read(FOLDER / "matrix.yml")["jobs"]["matrix"]["with"]["keep"] == LATEST
+    upload = read(FOLDER / "session.yml")["jobs"]["nox"]["steps"][-1]
+    assert upload["uses"].startswith("actions/upload-artifact@")
+    assert "!cancelled()" in upload["if"]
+    assert upload["with"]["path"] == "${{ inputs.keep }}"
+    assert upload["with"]["include-hidden-files"], f"{LATEST} lies in a hidden folder, which would be passed over"
 
 
 def test_the_release_offers_every_package() -> None:
