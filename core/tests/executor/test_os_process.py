@@ -43,14 +43,27 @@ def test_who_has_decided_is_left_alone(monkeypatch: pytest.MonkeyPatch, name: st
     assert child_environment().get("GOMP_SPINCOUNT") == ("7" if name == "GOMP_SPINCOUNT" else None)
 
 
-ARENAS = """
-import ctypes, sys, threading
-from vllm.executor.os_process import share_malloc_arenas
-share_malloc_arenas()
+MALLOC = """
+import ctypes, re, threading
+from vllm.executor.os_process import return_freed_memory
+return_freed_memory()
 libc = ctypes.CDLL(None)
-libc.malloc.restype = libc.open_memstream.restype = ctypes.c_void_p
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
 libc.fclose.argtypes = [ctypes.c_void_p]
+libc.open_memstream.restype = ctypes.c_void_p
 libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
+
+def report():
+    text, size = ctypes.c_char_p(), ctypes.c_size_t()
+    stream = libc.open_memstream(ctypes.byref(text), ctypes.byref(size))
+    libc.malloc_info(0, stream)
+    libc.fclose(stream)
+    return text.value.decode()
+
+def mapped():
+    return int(re.search('type="mmap" count="([0-9]+)"', report())[1])
+
 together = threading.Barrier(8)
 def allocate():
     libc.malloc(100)
@@ -58,19 +71,25 @@ def allocate():
 threads = [threading.Thread(target=allocate) for _ in range(8)]
 for each in threads: each.start()
 for each in threads: each.join()
-text, size = ctypes.c_char_p(), ctypes.c_size_t()
-report = libc.open_memstream(ctypes.byref(text), ctypes.byref(size))
-libc.malloc_info(0, report)
-libc.fclose(report)
-print(text.value.count(b"<heap nr="))
+libc.free(libc.malloc(1 << 23))
+before = mapped()
+libc.malloc(1 << 22)
+print(report().count("<heap nr="), mapped() - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc has arenas in glibc")
-@pytest.mark.parametrize(("setting", "arenas"), [({}, range(1, 3)), ({"MALLOC_ARENA_MAX": "64"}, range(8, 65))])
-def test_threads_share_few_arenas_unless_somebody_has_decided(setting: dict[str, str], arenas: range) -> None:
-    env = {
-        key: value for key, value in os.environ.items() if key not in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
-    } | setting
-    done = subprocess.run([sys.executable, "-c", ARENAS], env=env, capture_output=True, text=True, check=True)
-    assert int(done.stdout) in arenas
+def malloc_after(setting: dict[str, str]) -> list[int]:
+    """Arenas of eight threads; and whether a large piece, after a larger one was freed, is memory of its own (1)."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "GLIBC_"))} | setting
+    done = subprocess.run([sys.executable, "-c", MALLOC], env=env, capture_output=True, text=True, check=True)
+    return [int(word) for word in done.stdout.split()]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc has arenas and a moving threshold in glibc")
+def test_freed_memory_goes_back_unless_somebody_has_decided() -> None:
+    arenas, own = malloc_after({})
+    assert arenas <= 2
+    assert own == 1
+    arenas, own = malloc_after({"MALLOC_ARENA_MAX": "64"})
+    assert arenas >= 8
+    assert own == 0

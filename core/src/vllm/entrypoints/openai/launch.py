@@ -14,7 +14,7 @@ from vllm.engine.tracing import RequestTracer, check_tracing
 from vllm.entrypoints.openai.listener import check_tls, open_listener
 from vllm.entrypoints.openai.parser_options import prepare_parsers
 from vllm.entrypoints.openai.users_code import check_users_code
-from vllm.executor.os_process import name_process, share_malloc_arenas
+from vllm.executor.os_process import name_process, return_freed_memory
 from vllm.logger import init_logger, set_process_name
 from vllm.plugins import load_general_plugins
 
@@ -38,7 +38,7 @@ def serve(engine_args: EngineArgs, args: ServerArgs) -> int:
     """Serve until SIGTERM or SIGINT (0), or until the engine has died (1). Raises VllmError where the server cannot start."""
     set_process_name(NAME, is_child=False)
     name_process(f"Vllm{NAME}")
-    share_malloc_arenas()
+    return_freed_memory()
     with _sigterm_ends_the_start():
         check_tls(args)
         listener = open_listener(args)
