@@ -69,4 +69,41 @@ def test_a_structural_tag_as_response_format(inside: Served) -> None:
     form = HELLO | {"max_tokens": 5, "response_format": {"type": "structural_tag"} | tag}
     assert inside.post("/v1/completions", form).status_code == 200
     wrong = inside.post("/v1/completions", HELLO | {"response_format": {"type": "structural_tag", "structures": []}})
-    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "structured_outputs.structural_tag")
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "response_format")
+    assert wrong.json()["error"]["message"].startswith("`response_format` cannot be compiled to a grammar")
+
+
+COLOUR = {"type": "colour"}
+OBJECT = {"type": "object", "properties": {"a": COLOUR}}
+CHAT = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": OBJECT}}
+TOOLS = {"tools": [{"type": "function", "function": {"name": "f", "parameters": OBJECT}}]}
+FLAT = {"type": "json_schema", "name": "x", "schema": OBJECT}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("completions", HELLO | {"response_format": SCHEMA}, "response_format"),
+        ("completions", HELLO | {"response_format": SCHEMA, "use_beam_search": True, "n": 2}, "response_format"),
+        ("chat/completions", CHAT | {"response_format": SCHEMA}, "response_format"),
+        ("chat/completions", CHAT | {"response_format": SCHEMA, "stream": True}, "response_format"),
+        ("chat/completions", CHAT | TOOLS | {"tool_choice": "required"}, "tools"),
+        ("responses", {"input": "Hello", "text": {"format": FLAT}}, "text.format"),
+        ("messages", CHAT | {"output_config": {"format": FLAT}}, "output_config.format"),
+        ("completions", HELLO | {"structured_outputs": {"json": COLOUR}}, "structured_outputs.json"),
+        (
+            "completions",
+            HELLO | {"structured_outputs": {"regex": "a"}, "response_format": {"type": "json_object"}},
+            "structured_outputs",
+        ),
+    ],
+)
+def test_a_refused_form_is_called_what_the_client_calls_it(
+    inside: Served, path: str, body: dict[str, Any], field: str
+) -> None:
+    """Anthropic's errors have no field: there the sentence names it."""
+    answer = inside.with_args(tool_call_parser="hermes").post(f"/v1/{path}", body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error.get("param", field)) == (400, field)
+    assert f"`{field}` " in error["message"]

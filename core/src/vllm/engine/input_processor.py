@@ -140,7 +140,7 @@ class InputProcessor:
         capability = self._platform.capability(Feature.STRUCTURED_OUTPUT)
         if not capability.is_usable:
             raise InvalidRequestError(
-                f"structured_outputs is given, but the platform {self._platform.name} says of structured output: {capability}.",
+                f"`structured_outputs` is given, but the platform {self._platform.name} says of structured output: {capability}.",
                 parameter="structured_outputs",
                 remedy="leave it out, or choose another platform",
             )

@@ -32,7 +32,9 @@ _END = StreamEnd(done=b"", error=error_event)
 async def messages(body: MessagesRequest, request: Request) -> Response:
     """Say the next message of a conversation."""
     message_id = f"msg_{uuid.uuid4().hex}"
-    job = await chat_job(chat_of(body), request, state_of(request), request_id=message_id)
+    job = await chat_job(
+        chat_of(body), request, state_of(request), request_id=message_id, form_field="output_config.format"
+    )
     if body.stream:
         return await stream_unless_gone(request.receive, _events(job), _END)
     return await answer_unless_gone(request.receive, _answer(job))

@@ -28,7 +28,8 @@ def with_beams(generation: Generation, body: GenerationRequest) -> Generation:
     params = generation.params
     for name in ("structured_outputs", "prompt_logprobs"):
         if getattr(params, name) is not None:
-            raise InvalidRequestError(f"`{name}` cannot be had with `use_beam_search`.", parameter=name)
+            field = generation.form_names.get(name, name)
+            raise InvalidRequestError(f"`{field}` cannot be had with `use_beam_search`.", parameter=field)
     beams = BeamSearchParams(
         beam_width=1 if body.n is None else body.n,
         max_tokens=params.max_tokens or generation.engine.model_config.max_model_len,

@@ -15,6 +15,7 @@ from vllm.entrypoints.openai.beams import with_beams
 from vllm.entrypoints.openai.chat_choices import ChatWriter
 from vllm.entrypoints.openai.chat_prompt import chat_prompt, template_kwargs
 from vllm.entrypoints.openai.chat_tools import output_readers, tool_plan
+from vllm.entrypoints.openai.form_names import FORCED_CALL, form_names
 from vllm.entrypoints.openai.generation import Generation, UsageCount, check_model, request_id_of, usage_in_stream
 from vllm.entrypoints.openai.large_bodies import LargeBodyRoute
 from vllm.entrypoints.openai.logprobs_format import prompt_logprobs
@@ -47,9 +48,17 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
 
 
 async def chat_job(
-    body: ChatRequest, request: Request, state: ServerState, *, request_id: str | None = None
+    body: ChatRequest,
+    request: Request,
+    state: ServerState,
+    *,
+    request_id: str | None = None,
+    form_field: str = "response_format",
 ) -> ChatJob:
-    """The request, checked as far as the engine does not do it. Raises InvalidRequestError and ApiError."""
+    """The request, checked as far as the engine does not do it. Raises InvalidRequestError and ApiError.
+
+    `form_field`: what the client's API calls `response_format`.
+    """
     engine, args = state.engine, state.args
     check_model(body.model, engine.model_config)
     _check_logprobs(body)
@@ -66,6 +75,7 @@ async def chat_job(
         prompts=[prompt.engine_prompt],
         params=readers.adjusted(params),
         priority=body.priority,
+        form_names=FORCED_CALL if plan.is_forced else form_names(body, form_field),
     )
     as_ids = body.return_tokens_as_token_ids
     return ChatJob(

@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from vllm.entrypoints.openai.beams import with_beams
 from vllm.entrypoints.openai.completion_choices import ChoicesWriter, shows_prompt_only
+from vllm.entrypoints.openai.form_names import form_names
 from vllm.entrypoints.openai.generation import Generation, UsageCount, check_model, request_id_of, usage_in_stream
 from vllm.entrypoints.openai.large_bodies import LargeBodyRoute
 from vllm.entrypoints.openai.prompts import completion_prompts
@@ -56,6 +57,7 @@ async def _job(body: CompletionRequest, request: Request, state: ServerState) ->
         prompts=await completion_prompts(body, state.engine),
         params=params,
         priority=body.priority,
+        form_names=form_names(body, "response_format"),
     )
     return _Job(body=body, state=state, generation=with_beams(generation, body), created=int(time.time()))
 

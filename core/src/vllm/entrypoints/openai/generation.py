@@ -7,10 +7,11 @@ import itertools
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from vllm.entrypoints.openai.form_names import FormNames, in_users_words
 from vllm.entrypoints.openai.http_errors import ApiError, model_not_found
 from vllm.entrypoints.openai.protocol.answers import PromptTokensDetails, Usage
 from vllm.errors import InvalidRequestError
@@ -66,6 +67,8 @@ class Generation:
     prompts: Sequence[dict[str, Any]]
     params: SamplingParams
     priority: int = 0
+    form_names: FormNames = field(default_factory=dict)
+    """By which names the client hears of a form that cannot be."""
 
     async def final(self) -> list[RequestOutput]:
         """Each prompt's output, once all have ended. Nothing of the request is left behind, however this ends."""
@@ -91,7 +94,8 @@ class Generation:
     async def _start(self, ids: Sequence[str]) -> list[OutputStream]:
         streams = []
         for request_id, prompt in zip(ids, self.prompts, strict=True):
-            streams.append(await self.engine.add_request(request_id, prompt, self.params, priority=self.priority))
+            with in_users_words(self.form_names):
+                streams.append(await self.engine.add_request(request_id, prompt, self.params, priority=self.priority))
             if len(ids) > 1:
                 await asyncio.sleep(0)  # a thousand prompts must not hold up other requests' streams
         return streams

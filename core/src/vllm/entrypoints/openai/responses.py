@@ -83,7 +83,7 @@ async def _job(body: ResponsesRequest, request: Request) -> ResponseJob:
     check_model(body.model, state.engine.model_config)
     items = [*_items_before(body, state.responses), *input_items(body)]
     response_id = f"resp_{uuid.uuid4().hex}"
-    chat = await chat_job(chat_of(body, items), request, state, request_id=response_id)
+    chat = await chat_job(chat_of(body, items), request, state, request_id=response_id, form_field="text.format")
     generation = chat.generation
     response = new_response(response_id, body, generation.engine.model_config.served_model_name, generation.params)
     return ResponseJob(body=body, chat=chat, items=items, store=state.responses, response=response)
