@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from vllm.entrypoints.cli.main import main
+from vllm.logger import init_logger
+from vllm.testing.planned_failures import planned_failures
 
 PLATFORMS = "core.tests.testing.platforms"
 
@@ -27,6 +29,39 @@ def test_a_broken_platform_is_a_failure(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["plugin", "test", f"{PLATFORMS}.MisscaledPlatform", "--quick", "--law", "attention"]) == 1
     words = capsys.readouterr().out
     assert "FAILED attention.ragged_rows float32" in words and "sound BREAKS the laws" in words
+
+
+def test_steps_that_fail_by_plan_leave_the_table_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    law = "a_failed_step_costs_its_request"
+    assert main(["plugin", "test", "cpu_ref", "--quick", "--law", f"generation.{law}", "--dtype", "float32"]) == 0
+    captured = capsys.readouterr()
+    assert law in captured.out
+    assert "ERROR" not in captured.err and "WARNING" not in captured.err
+
+
+def raised(words: str) -> Exception:
+    try:
+        raise RuntimeError(words)
+    except RuntimeError as error:
+        return error
+
+
+def test_failures_that_nobody_planned_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """And from then on whose fault they are, too."""
+    steps, culprits = init_logger("vllm.engine.core"), init_logger("vllm.engine.scheduler.isolation")
+    with planned_failures("as planned"):
+        steps.error("Step 1", exc_info=raised("it fails as planned"))
+        culprits.error("Culprit 1")
+        steps.error("The engine stops as planned")
+        culprits.error("Culprit 2")
+        steps.error("Step 2", exc_info=raised("it fails"))
+        steps.error("Step 3", exc_info=raised("it fails as planned"))
+        culprits.warning("Culprit 3")
+    steps.error("Step 4", exc_info=raised("it fails as planned"))
+    told = capsys.readouterr().err
+    assert [f"] {words}" in told for words in ("Step 1", "Culprit 1", "Step 3")] == [False] * 3
+    told_words = ("The engine stops", "Culprit 2", "Step 2", "Culprit 3", "Step 4")
+    assert [f"] {words}" in told for words in told_words] == [True] * 5
 
 
 def test_nothing_tested_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:

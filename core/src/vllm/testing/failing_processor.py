@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
     from vllm.sampling_params import SamplingParams
 
-__all__ = ["FAILS_AFTER", "Failing"]
+__all__ = ["FAILS_AFTER", "FAILURE", "Failing"]
 
 FAILS_AFTER = "fails_after_tokens"
 """Key of `SamplingParams.extra_args`: with so many tokens, or more, the row raises."""
+
+FAILURE = "the law's request fails after"
+"""How its errors begin."""
 
 
 class Failing(RowValues[tuple[int, Sequence[int]]]):
@@ -25,7 +28,7 @@ class Failing(RowValues[tuple[int, Sequence[int]]]):
         """Raise where a row is due."""
         for most_tokens, outputs in self._value_of_row.values():
             if len(outputs) >= most_tokens:
-                raise RuntimeError(f"the law's request fails after {most_tokens} tokens")
+                raise RuntimeError(f"{FAILURE} {most_tokens} tokens")
         return logits
 
     def _value(self, params: SamplingParams, outputs: Sequence[int]) -> tuple[int, Sequence[int]] | None:

@@ -15,9 +15,10 @@ from vllm.testing.bounded_executor import BOUNDED
 from vllm.testing.comparing_runs import follows_reference, same_answers
 from vllm.testing.engines import Answer, Engine, Question, open_engine
 from vllm.testing.expert_model import write_expert_model
-from vllm.testing.failing_processor import Failing
+from vllm.testing.failing_processor import FAILURE, Failing
 from vllm.testing.forced_token import ForcedToken
 from vllm.testing.law import law
+from vllm.testing.planned_failures import planned_failures
 from vllm.testing.quantised_checkpoint import w8a8_folder
 from vllm.testing.reference_model import QuantisedReference
 from vllm.testing.texts import counting, prose
@@ -191,7 +192,7 @@ def a_failed_step_costs_its_request(bench: Bench) -> None:
     """Where a step may raise and cost nothing else, a request that makes its steps raise ends alone, with an error, and changes nobody."""
     questions, expected = _questions(bench)[4:10], _alone(bench)[4:10]
     bad = [Question(prompt=counting(40 + i), max_tokens=12, seed=i or None, fails_after_tokens=4 * i) for i in range(2)]
-    with _engine(bench, logits_processors=(Failing.path(),)) as engine:
+    with planned_failures(FAILURE), _engine(bench, logits_processors=(Failing.path(),)) as engine:
         answers = engine.ask(*questions[:3], *bad, *questions[3:])
         failed = answers[3:5]
         bench.equal("ends of the requests that fail", [answer.end for answer in failed], ["error", "error"])
