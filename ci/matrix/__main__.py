@@ -17,7 +17,7 @@ from ci.matrix.changes import changed_files, import_graph, uses_of_broken
 from ci.matrix.declared import MatrixError, load
 from ci.matrix.page import page
 from ci.matrix.results import LATEST, PAGE, REPORT, Result, exit_status, write_results
-from ci.matrix.running import Site, run_cell
+from ci.matrix.running import Site, run_cell, run_cell_once
 from ci.matrix.sources import HERE, Source, UnknownSource, at
 from ci.matrix.table import Table, duration
 from ci.packages import CORE, ROOT
@@ -90,7 +90,7 @@ def _bisect(options: argparse.Namespace) -> int:
     print(f"{cell.name}: {len(commits)} commits touch {', '.join(entry.folder for entry in bisect.moving(cell))}")
 
     def ask(commit: str) -> bisect.Verdict:
-        result = run_cell(bisect.at_commit(cell, commit), site)
+        result = run_cell_once(bisect.at_commit(cell, commit), site)
         answer = bisect.verdict(result)
         note = result.first_broken or result.why
         print(f"  {commit[:10]} {answer.value.ljust(16)} {duration(result.seconds):>7}  {note}", flush=True)

@@ -23,7 +23,16 @@ from ci.packages import CORE, ROOT
 from ci.processes import Ending, run_said
 from ci.recipes import LIGHT, TESTING
 
-__all__ = ["NotInstallable", "Place", "above", "make_place", "slug", "stack_constraints", "wheel_version"]
+__all__ = [
+    "NotInstallable",
+    "Place",
+    "above",
+    "make_place",
+    "remove_place",
+    "slug",
+    "stack_constraints",
+    "wheel_version",
+]
 
 _LIMIT_S = 1800
 
@@ -58,12 +67,23 @@ def make_place(cell: Cell, wheels: list[Path], declared: Declared, cache: Path, 
     """
     with locked(cache / "stacks" / "one-at-a-time"):
         below = _shared(cell, declared, cache, with_torch=cell.variant.torch and not refused)
-    folder = cache / "cells" / slug(cell.name)
+    folder = _folder(cell, cache)
     shutil.rmtree(folder, ignore_errors=True)
     environment = above(below, folder / "environment")
     options = ["--no-deps"] if refused or not cell.variant.torch else ["-c", str(below.constraints)]
     _pip(below, environment, [*options, *map(str, wheels)])
     return Place(environment=environment, folder=folder)
+
+
+def remove_place(cell: Cell, cache: Path) -> None:
+    """Take away what `make_place` made of the cell; what its stack shares stays, and the empty file that others may wait at."""
+    folder = _folder(cell, cache)
+    if folder.is_dir():  # a cell that could not be built has none
+        shutil.rmtree(folder)
+
+
+def _folder(cell: Cell, cache: Path) -> Path:
+    return cache / "cells" / slug(cell.name)
 
 
 def _shared(cell: Cell, declared: Declared, cache: Path, *, with_torch: bool) -> Environment:

@@ -14,7 +14,7 @@ from ci.matrix.cells import Cell
 from ci.matrix.declared import Declared
 from ci.matrix.locks import locked
 from ci.matrix.machine import Machine
-from ci.matrix.places import NotInstallable, Place, make_place, slug, wheel_version
+from ci.matrix.places import NotInstallable, Place, make_place, remove_place, slug, wheel_version
 from ci.matrix.results import Broken, Outcome, Result, Status, result
 from ci.matrix.sources import TREE, BuildFailed, Source, Store, UnknownSource
 from ci.matrix.verdicts import last_words, of_kit, of_listing, of_refusal, of_step, of_tests
@@ -23,7 +23,7 @@ from ci.processes import Ending, run_limited
 from ci.recipes import ONE_THREAD
 from ci.wheel_metadata import core_range
 
-__all__ = ["Site", "run_cell"]
+__all__ = ["Site", "run_cell", "run_cell_once"]
 
 _LISTING_LIMIT_S = 120
 
@@ -85,6 +85,15 @@ def run_cell(cell: Cell, site: Site) -> Result:
         versions={entry.distribution: wheel_version(wheel) for entry, wheel in wheels.items()},
         log=f"{site.logs.name}/{log.name}" if log.is_file() else "",
     )
+
+
+def run_cell_once(cell: Cell, site: Site) -> Result:
+    """As `run_cell`, of a cell that nobody will run again: its environment goes, its log stays; so too where the run is ended."""
+    try:
+        return run_cell(cell, site)
+    finally:
+        with locked(site.store.cache / "cells" / slug(cell.name)):
+            remove_place(cell, site.store.cache)
 
 
 def _said(error: Exception) -> str:

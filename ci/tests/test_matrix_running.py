@@ -13,7 +13,7 @@ from ci.environments import Environment
 from ci.matrix import bisect, places
 from ci.matrix.cells import parse
 from ci.matrix.results import Result, Status
-from ci.matrix.running import Site, run_cell
+from ci.matrix.running import Site, run_cell, run_cell_once
 from ci.matrix.sources import Source, Store
 from ci.tests import scratch, tiny
 from ci.versions import git
@@ -154,7 +154,23 @@ def test_a_bisection_finds_the_commit_and_leaves_the_tree_alone(site: Site, tree
     cell = parse(f"plugin(spyre, core={git(tree, 'rev-parse', 'good')}, py={tiny.HERE})", site.declared, tree)
     good, bad = git(tree, "rev-parse", "good"), git(tree, "rev-parse", "bad")
     commits = bisect.candidates(tree, good, bad, bisect.moving(cell))
-    found = bisect.search(commits, lambda each: bisect.verdict(run_cell(bisect.at_commit(cell, each), site)))
+    found = bisect.search(commits, lambda each: bisect.verdict(run_cell_once(bisect.at_commit(cell, each), site)))
     assert found.suspects == (bad,)
     assert list(found.asked.values()) == [bisect.Verdict.GOOD]
     assert mine.read_text() == "not committed\n"
+
+
+def test_the_environment_of_a_commit_goes_when_it_is_judged_and_its_log_stays(site: Site, tree: Path) -> None:
+    named = parse(f"plugin(spyre, core={git(tree, 'rev-parse', 'good')}, py={tiny.HERE})", site.declared, tree)
+    cell = bisect.at_commit(named, git(tree, "rev-parse", "bad"))
+    folder = site.store.cache / "cells" / places.slug(cell.name)
+    kept = run_cell(cell, site)
+    assert (folder / "environment").is_dir()
+    judged = run_cell_once(cell, site)
+    assert (
+        (judged.status, judged.first_broken)
+        == (kept.status, kept.first_broken)
+        == (Status.FAILED, "area.law_1 float32")
+    )
+    assert not folder.exists()
+    assert (site.logs.parent / judged.log).is_file()
