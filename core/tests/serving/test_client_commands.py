@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 
 from core.tests.serving.in_process import Served
 from core.tests.serving.spawned import Spawned
@@ -56,6 +59,37 @@ def test_a_chat_is_sent_whole_each_time(
         server, [*messages, {"role": "assistant", "content": first}, {"role": "user", "content": "And then?"}]
     )
     assert capsys.readouterr().out == f"{first}\n{second}\n"
+
+
+def with_a_port(served: Served, words: list[str]) -> int:
+    """The exit status of a command whose server is the application, on a port of its own."""
+
+    async def story() -> int:
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(served.app, lifespan="off", log_level="error"))
+        serving = asyncio.create_task(server.serve([listener]))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        try:
+            return await asyncio.to_thread(main, [*words, "--url", url])
+        finally:
+            server.should_exit = True
+            await serving
+
+    status: int = served.run(story())
+    return status
+
+
+@pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
+def test_reasoning_without_an_answer_is_shown(inside: Served, stream: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The tiny model writes no `</think>`: all is reasoning."""
+    server = inside.with_args(reasoning_parser="qwen3")
+    asked = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 12, "temperature": 0}
+    message = server.post("/v1/chat/completions", asked).json()["choices"][0]["message"]
+    capsys.readouterr()
+    assert with_a_port(server, ["chat", "-q", "hi", stream, *GREEDY]) == 0
+    captured = capsys.readouterr()
+    assert message["content"] is None and message["reasoning"] + "\n" in captured.err
+    assert captured.out == "" and "only reasoning came" in captured.err
 
 
 @pytest.mark.parametrize("command", ["chat", "complete"])

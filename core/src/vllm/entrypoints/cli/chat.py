@@ -8,6 +8,7 @@ from typing import Any
 
 from vllm.config.option_kinds import text
 from vllm.config.options import option
+from vllm.entrypoints.cli.answer_printer import Piece
 from vllm.entrypoints.cli.client_options import ClientOptions, TalkingServer, prompts_typed
 from vllm.entrypoints.cli.flags import add_command, read_sets
 
@@ -40,13 +41,14 @@ def run(args: argparse.Namespace) -> int:
 
     def answer(line: str) -> None:
         messages.append({"role": "user", "content": line})
-        said = server.answer("/chat/completions", options.body(messages=messages), _text_of)
+        said = server.answer("/chat/completions", options.body(messages=messages), _piece_of)
         messages.append({"role": "assistant", "content": said})
 
     return prompts_typed(options, answer)
 
 
-def _text_of(choice: Any) -> str:
-    """The content of a message, or of what is new of it."""
+def _piece_of(choice: Any) -> Piece:
+    """A message, or what is new of it. Older servers, and others, say `reasoning_content`."""
     message = choice.get("delta") or choice.get("message") or {}
-    return message.get("content") or ""
+    reasoning = message.get("reasoning") or message.get("reasoning_content")
+    return Piece(text=message.get("content") or "", reasoning=reasoning or "")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vllm.config.option_kinds import NUMBER, SWITCH, text, whole
 from vllm.config.options import option, read_options
+from vllm.entrypoints.cli.answer_printer import AnswerPrinter, Piece
 
 if TYPE_CHECKING:
     from vllm.entrypoints.client.api import ApiClient
@@ -65,16 +66,14 @@ class TalkingServer:
         self._options = options
         self.model = self._run(self._find_model)
 
-    def answer(self, path: str, body: dict[str, Any], text_of: Callable[[Any], str]) -> str:
-        """Print the answer's text as it comes, and give it. `text_of` takes it out of a choice."""
+    def answer(self, path: str, body: dict[str, Any], piece_of: Callable[[Any], Piece]) -> str:
+        """Print the answer as it comes, and give its text. `piece_of` takes what is new out of a choice."""
 
         async def printed(client: ApiClient) -> str:
-            pieces = []
-            async for piece in _pieces(client, path, {"model": self.model, **body}, text_of):
-                print(piece, end="", flush=True)
-                pieces.append(piece)
-            print()
-            return "".join(pieces)
+            printer = AnswerPrinter()
+            async for choice in _choices(client, path, {"model": self.model, **body}):
+                printer.add(piece_of(choice))
+            return printer.end()
 
         return self._run(printed)
 
@@ -96,10 +95,8 @@ class TalkingServer:
         return self._options.model_name or await client.first_model("/models")
 
 
-async def _pieces(
-    client: ApiClient, path: str, body: dict[str, Any], text_of: Callable[[Any], str]
-) -> AsyncGenerator[str, None]:
-    """The text of the first choice, whole or as it comes."""
+async def _choices(client: ApiClient, path: str, body: dict[str, Any]) -> AsyncGenerator[Any, None]:
+    """The first choice, whole or as it comes."""
     from contextlib import aclosing
 
     import msgspec
@@ -107,14 +104,14 @@ async def _pieces(
     from vllm.entrypoints.client.api import raise_error_in
 
     if not body["stream"]:
-        yield text_of((await client.post(path, body))["choices"][0])
+        yield (await client.post(path, body))["choices"][0]
         return
     async with aclosing(client.events(path, msgspec.json.encode(body))) as events:
         async for data in events:
             chunk = msgspec.json.decode(data)
             raise_error_in(chunk)
             for choice in chunk["choices"]:
-                yield text_of(choice)
+                yield choice
 
 
 def prompts_typed(options: ClientOptions, answer: Callable[[str], object]) -> int:

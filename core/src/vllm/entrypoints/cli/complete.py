@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from vllm.entrypoints.cli.answer_printer import Piece
 from vllm.entrypoints.cli.client_options import ClientOptions, TalkingServer, prompts_typed
 from vllm.entrypoints.cli.flags import add_command, read_sets
 
@@ -22,9 +23,8 @@ def run(args: argparse.Namespace) -> int:
     """Continue one prompt after the other until the input ends."""
     (options,) = read_sets(args, ClientOptions)
     server = TalkingServer(options)
-    return prompts_typed(options, lambda line: server.answer("/completions", options.body(prompt=line), _text_of))
+    return prompts_typed(options, lambda line: server.answer("/completions", options.body(prompt=line), _piece_of))
 
 
-def _text_of(choice: Any) -> str:
-    text: str = choice["text"]
-    return text
+def _piece_of(choice: Any) -> Piece:
+    return Piece(text=choice["text"])
