@@ -28,7 +28,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command; 1 where a cell fails, 2 for a question that makes no sense, 3 where nothing was proven."""
+    """The command; 1 where a cell fails, 2 for a question that makes no sense, 3 where cells were to run and nothing was proven."""
     options = _parser().parse_args(arguments)
     heed_termination()
     try:
@@ -135,12 +135,20 @@ def _chosen(patterns: Sequence[str] | None) -> list[Cell]:
 
 
 def _run(options: argparse.Namespace) -> int:
+    began = state(ROOT)
     chosen = _chosen(options.cells)
     if options.affected:
         reached = {cell.name for cell in _reached(options.affected).cells}
         chosen = [cell for cell in chosen if cell.name in reached]
+        if not chosen:  # a question that is answered: nothing is left to prove
+            _write([], 0, began, options)
+            print(f"no cell is affected by what changed since {options.affected}")
+            return 0
+    return _run_these(chosen, began, options)
+
+
+def _run_these(chosen: Sequence[Cell], began: State, options: argparse.Namespace) -> int:
     report: Path = options.report
-    began = state(ROOT)
     site = _site(report, options.law)
     table = Table(sys.stdout, max((len(cell.name) for cell in chosen), default=0))
     results: list[Result] = []
@@ -164,7 +172,7 @@ def _write(results: Sequence[Result], wanted: int, began: State, options: argpar
         "commit": tested.commit,
         "changed": tested.is_changed,
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "asked": {"cells": options.cells, "laws": options.law},
+        "asked": {"cells": options.cells, "laws": options.law, "affected": options.affected},
         "wanted": wanted,
     }
     write_results(results, about, report / REPORT)

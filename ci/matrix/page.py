@@ -62,6 +62,8 @@ def _verdict(results: Sequence[Result], about: Mapping[str, Any]) -> str:
     unknown = any(each.status is Status.NOT_RUNNABLE for each in results)
     if failed:
         verdict = f"{failed} of {len(results)} cells fail" if failed > 1 else f"1 of {len(results)} cells fails"
+    elif not about["wanted"]:
+        verdict = "No cell is affected"
     elif exit_status(results):
         verdict = "Nothing was proven"
     elif not any(each.status is Status.PASSED for each in results):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import grimp
 import pytest
 
+from ci.environments import clean_environ
 from ci.matrix.affected import Affected, affected, as_json, tell
 from ci.matrix.cells import cells
 from ci.matrix.changes import changed_files, import_graph, imports_of, module_of, uses_of_broken
 from ci.matrix.declared import load
+from ci.matrix.results import REPORT
 from ci.matrix.sources import UnknownSource
 from ci.packages import CANN_SIM, PACKAGES, PLUGINS, owner, package
 from ci.plugin_api.__main__ import main as api
@@ -145,6 +149,18 @@ def test_a_change_that_breaks_spyre_alone_is_said_to_concern_spyre(
     assert "BREAKING  vllm.worker.model_runner_base.ModelRunnerBase.warm_up: was renamed to `prepare_steps`" in text
     concerned = {line.split()[1] for line in text.splitlines() if line.startswith("    affects")}
     assert concerned == {"spyre:"}
+
+
+def test_a_change_of_words_alone_runs_no_cell_and_is_green(tmp_path: Path) -> None:
+    tree = scratch.make_repository(tmp_path / "tree", more=("ci", "docs/index.md"))
+    (tree / "docs" / "index.md").write_text("other words\n")
+    scratch.commit(tree, "docs")
+    command = [sys.executable, "-m", "ci.matrix", "run", "--affected", "HEAD~1", "--report", str(tmp_path)]
+    done = subprocess.run(command, cwd=tree, env=clean_environ(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "no cell is affected by what changed since HEAD~1\n"
+    written = json.loads((tmp_path / REPORT).read_text())
+    assert (written["wanted"], written["cells"], written["asked"]["affected"]) == (0, [], "HEAD~1")
 
 
 def test_committed_uncommitted_and_new_files_count_since_the_fork(tmp_path: Path) -> None:

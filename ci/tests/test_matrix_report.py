@@ -143,6 +143,7 @@ def test_the_page_is_whole_fetches_nothing_and_its_links_lead_somewhere() -> Non
 def test_the_page_of_an_unfinished_or_empty_run_says_so() -> None:
     assert "Every cell passes, 4 are to come" in page(ROWS[:1], ABOUT)
     assert "Nothing was proven" in page([], ABOUT)
+    assert "<h1>No cell is affected</h1>" in page([], ABOUT | {"wanted": 0})
     assert "Every cell that could run passes" in page([ROWS[0], ROWS[3]], ABOUT | {"wanted": 2})
 
 
