@@ -147,7 +147,10 @@ def text_of(answer: httpx2.Response) -> str:
 def test_when_every_step_breaks_the_engine_ends_in_order() -> None:
     at_once = HELLO | {"vllm_xargs": {"breaks_after_tokens": 0}}
     with served(**BREAKS) as server:
-        answers = [server.post("/v1/completions", at_once) for _ in range(MOST_IN_A_ROW + 1)]
+        prompts = [
+            f"Hello {number}" for number in range(MOST_IN_A_ROW + 1)
+        ]  # one prompt again and again would prove nothing
+        answers = [server.post("/v1/completions", at_once | {"prompt": prompt}) for prompt in prompts]
         assert {answer.status_code for answer in answers} == {500}
         told = [answer.json()["error"]["message"] for answer in answers]
         stopped = "The engine has stopped; requests cannot be answered any more."

@@ -94,7 +94,7 @@ class HelperPool:
         """This thread's, which has answered once."""
         process: ChildProcess | None = getattr(self._own, "process", None)
         if process is None:
-            process = self._own.process = self._start()
+            process = self._own.process = self._spawn()
             process.connection.send(Limits(engine_pid=os.getpid(), memory_bytes=self._memory_bytes))
             process.connection.send(Work(partial(self._preparation.function, *self._preparation.args), START_s))
             answer = self._answer(process, START_s, "was not ready in time")
@@ -103,7 +103,7 @@ class HelperPool:
                 raise unpack_refusal(answer.error, self._name)
         return process
 
-    def _start(self) -> ChildProcess:
+    def _spawn(self) -> ChildProcess:
         with self._lock:
             self._check_open()
             try:
