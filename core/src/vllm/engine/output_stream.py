@@ -67,14 +67,14 @@ def merge(into: RequestOutput, later: RequestOutput) -> None:
 
 def _join(earlier: CompletionOutput, later: CompletionOutput) -> None:
     earlier.text += later.text
-    earlier.token_ids = _extended(earlier.token_ids, later.token_ids)
+    earlier.token_ids = _followed_by(earlier.token_ids, later.token_ids)
     earlier.cumulative_logprob = later.cumulative_logprob
     if earlier.logprobs is not None and later.logprobs is not None:
         earlier.logprobs.extend(later.logprobs)  # type: ignore[arg-type]
     earlier.finish_reason, earlier.stop_reason = later.finish_reason, later.stop_reason
 
 
-def _extended(ids: Sequence[int], more: Sequence[int]) -> Sequence[int]:
+def _followed_by(ids: Sequence[int], more: Sequence[int]) -> Sequence[int]:
     """In place: an output's list is its own, and copying it for every token that a reader lets wait would take longer and longer."""
     if not isinstance(ids, list):
         ids = list(ids)
