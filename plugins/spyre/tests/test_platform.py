@@ -10,7 +10,7 @@ import pytest
 from vllm.config import VllmConfig
 from vllm.config.engine_args import EngineArgs
 from vllm.config.resolve import create_engine_config
-from vllm.errors import ConfigError
+from vllm.errors import ConfigError, WorkerError
 from vllm.platforms import Feature
 from vllm_spyre.manifest import Manifest
 from vllm_spyre.platform import SpyrePlatform
@@ -47,6 +47,15 @@ def test_a_context_past_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_feature_has_an_answer() -> None:
     assert set(SpyrePlatform().capabilities()) == set(Feature)
+
+
+def test_on_a_cpu_a_requests_error_costs_its_step_but_what_the_card_refuses_ends_the_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VLLM_SPYRE_DYNAMO_BACKEND", "eager")
+    assert SpyrePlatform().survives(ValueError("of a request's processor"))
+    assert not SpyrePlatform().survives(WorkerError("of a shape that was not compiled"))
+    assert not on_the_card(monkeypatch).survives(ValueError("of a request's processor"))
 
 
 def test_the_cache_has_the_same_size_at_the_next_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vllm import envs
-from vllm.errors import ConfigError
+from vllm.errors import ConfigError, WorkerError
 from vllm.logger import init_logger
 from vllm.platforms import Capability, Feature, Platform
 from vllm_spyre import buckets
@@ -85,6 +85,10 @@ class SpyrePlatform(Platform):
             Feature.STEP_RECOVERY: no_promise if Settings.read().runs_on_card else Capability.full(),
         }
         return {**dict.fromkeys(full, Capability.full()), **limits}
+
+    def survives(self, error: Exception) -> bool:
+        """As declared, but for what the card would refuse: a shape that was not compiled, or a broken rule, is no request's fault."""
+        return super().survives(error) and not isinstance(error, WorkerError)
 
     # -- configuration --------------------------------------------------------------------------------------------------------
 
