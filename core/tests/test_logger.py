@@ -82,6 +82,35 @@ def test_the_level(site: PluginSite) -> None:
     assert "a detail" in site.run(SAY + "logger.debug('a detail')", VLLM_LOGGING_LEVEL="DEBUG").stderr
 
 
+def test_what_another_library_does_to_its_logger_leaves_ours_alone(site: PluginSite) -> None:
+    code = """
+    import logging
+    from vllm.logger import init_logger, log_like_us
+    log_like_us("uvicorn", "info")
+    logging.getLogger("uvicorn").info("theirs")
+    logging.getLogger("uvicorn").handlers.clear()
+    init_logger("vllm.part").info("ours")
+    """
+    assert [line.partition("] ")[2] for line in site.run(code).stderr.splitlines()] == ["theirs", "ours"]
+
+
+def test_a_wrong_setting_that_was_mended_is_forgotten(site: PluginSite) -> None:
+    code = """
+    import os
+    from vllm.errors import ConfigError
+    from vllm.logger import init_logger
+    logger = init_logger("vllm.part")
+    for level in ("LOUD", "LOUD", "INFO"):
+        os.environ["VLLM_LOGGING_LEVEL"] = level
+        try:
+            logger.info("said")
+        except ConfigError:
+            print("refused")
+    """
+    done = site.run(code)
+    assert done.stdout == "refused\n" * 2 and done.stderr.count("said") == 1
+
+
 def test_once_is_once_per_message_and_tells_the_callers_line(site: PluginSite) -> None:
     code = SAY + "for value in (1, 1, 2):\n    logger.warning_once('odd: %d', value)\n    logger.info_once('note')\n"
     lines = site.run(code).stderr.splitlines()[1:]

@@ -94,7 +94,7 @@ def log_like_us(name: str, level: str) -> None:
     _configure_once()
     if envs.VLLM_CONFIGURE_LOGGING and envs.VLLM_LOGGING_CONFIG_PATH is None:
         other = logging.getLogger(name)
-        other.handlers = logging.getLogger(ROOT_NAME).handlers
+        other.handlers = list(logging.getLogger(ROOT_NAME).handlers)  # a list of its own: others empty theirs
         other.setLevel(level.upper() if level != "trace" else logging.DEBUG)
         other.propagate = False
 
@@ -110,8 +110,12 @@ def _configure_once() -> None:
         return
     with _lock:
         if not _configured:
-            _configured = True
-            _configure()
+            _configured = True  # before the work: what it logs itself comes back here
+            try:
+                _configure()
+            except BaseException:
+                _configured = False  # a wrong setting is told at every message, not only at the first
+                raise
 
 
 def _configure() -> None:
@@ -131,8 +135,8 @@ def _configure() -> None:
 def _configure_our_way(root: logging.Logger) -> None:
     handler = _StandardStreamHandler(envs.VLLM_LOGGING_STREAM)
     handler.setFormatter(PrefixFormatter(prefix=envs.VLLM_LOGGING_PREFIX, colour=_wants_colour(handler.stream)))
-    root.addHandler(handler)
     root.setLevel(envs.VLLM_LOGGING_LEVEL)
+    root.addHandler(handler)  # last of what may fail
     root.propagate = False  # or a program with handlers of its own on the root logger prints every line twice
 
 
