@@ -1,13 +1,56 @@
-"""Builds in a folder of its own for each run: a module that was deleted must not come back from what an earlier build left.
+"""Builds the CPU kernels, `vllm_cpu_ref.native._kernels`; everything else about this package stands in pyproject.toml.
 
-Everything else about this package stands in pyproject.toml.
+VLLM_CPU_REF_BUILD_NATIVE=0 leaves them out, =1 makes it an error that they cannot be built. By default they are built where
+there is a C++ compiler, and without one the package runs on plain torch. One build serves every Python from 3.10 and every
+torch: it uses only the stable interface of Python, and none of torch's.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import sysconfig
 import tempfile
+from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 
+_SWITCH = "VLLM_CPU_REF_BUILD_NATIVE"
+_KERNELS = Path("src/vllm_cpu_ref/native/kernels")
+_COMPILE = ("-std=c++17", "-O3", "-g0", "-fopenmp", "-fno-math-errno", "-fvisibility=hidden", "-Wno-psabi")
+"""Linked without OpenMP: torch has loaded its runtime before, and both must share one pool of threads."""
+
+
+def fingerprint() -> str:
+    """Of this file and all sources: the id that the built library bears, so that one sees what it was built from."""
+    files = [Path("setup.py"), *sorted(_KERNELS.iterdir())]
+    return hashlib.sha1(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def extensions() -> list[Extension]:
+    wanted = os.environ.get(_SWITCH, "")
+    if wanted not in ("", "0", "1"):
+        raise SystemExit(f"{_SWITCH} is {wanted!r}: say 0 (leave the kernels out), 1 (they must be built) or nothing")
+    if wanted == "0" or not _KERNELS.is_dir() or sysconfig.get_config_var("Py_GIL_DISABLED"):  # without a GIL there is no stable interface yet
+        return []
+    kernels = Extension(
+        "vllm_cpu_ref.native._kernels",
+        sources=sorted(map(str, _KERNELS.glob("*.cpp"))),
+        depends=sorted(map(str, _KERNELS.glob("*.h"))),
+        language="c++",
+        define_macros=[("Py_LIMITED_API", "0x030A0000")],
+        extra_compile_args=list(_COMPILE),
+        # -lgcc: what converts halves is new in GCC 12, so a target's own libgcc may lack it
+        extra_link_args=["-lgcc", f"-Wl,--build-id=0x{fingerprint()}"],
+        py_limited_api=True,
+        optional=wanted != "1",
+    )
+    return [kernels]
+
+
+# In a folder of its own for each run: a module that was deleted must not come back from what an earlier build left.
 with tempfile.TemporaryDirectory() as folder:
-    setup(options={"build": {"build_base": folder}})
+    setup(
+        ext_modules=extensions(),
+        options={"build": {"build_base": folder}, "bdist_wheel": {"py_limited_api": "cp310"}},
+    )
