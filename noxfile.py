@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from ci import environments, recipes, tutorial, wheels
 from ci.matrix import cells, declared
 from ci.packages import CANN_SIM, CORE, PACKAGES, PLUGINS, package
+from ci.second_try import TWO_AT_A_TIME
 
 nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = False
@@ -26,15 +27,21 @@ nox.options.error_on_missing_interpreters = False
 MATRIX = declared.load()
 """`ci/matrix.toml`."""
 
-TWO_AT_A_TIME = ("-n", "2", "--dist", "loadfile")
-"""For pytest, where tests mostly wait for processes that they start."""
-
 
 def run(session: nox.Session, *command: str | Path, env: Mapping[str, str] = MappingProxyType({})) -> None:
     """Run a command in one of CI's environments, with none of the caller's Python settings."""
     session.run(
         *map(str, command), env=environments.clean_environ() | dict(env), include_outer_env=False, external=True
     )
+
+
+def run_tests(session: nox.Session, *pytest: str | Path, env: Mapping[str, str] = recipes.ONE_THREAD) -> None:
+    """Two at a time, and a few that fail once more, alone: see `ci/second_try.py`. With options for pytest, plainly."""
+    if session.posargs:
+        run(session, *pytest, *session.posargs, env=env)
+    else:
+        folder = Path(".nox/tries") / session.name
+        run(session, sys.executable, "-m", "ci.second_try", folder, *pytest, env=env)
 
 
 @nox.session
@@ -98,7 +105,7 @@ def core(session: nox.Session) -> None:
     if session.posargs:
         run(session, *pytest, *session.posargs, env=recipes.ONE_THREAD)
         return
-    run(session, *pytest, "-m", "not alone", *TWO_AT_A_TIME, env=recipes.ONE_THREAD)
+    run_tests(session, *pytest, "-m", "not alone")
     run(session, *pytest, "-m", "alone", env=recipes.ONE_THREAD)
 
 
@@ -120,13 +127,13 @@ def mutants(session: nox.Session) -> None:
 @nox.parametrize("name", [entry.name for entry in PLUGINS])
 def plugin(session: nox.Session, name: str) -> None:
     """One plugin's tests against the core of the tree; ascend's on the simulated CANN."""
-    pytest = ("-m", "pytest", f"{package(name).folder}/tests", *(session.posargs or TWO_AT_A_TIME))
+    pytest = ("-m", "pytest", f"{package(name).folder}/tests")
     if name == "ascend":
         npu = recipes.npu()
         run(session, npu.script("cann-sim"), "build")
-        run(session, npu.script("cann-sim"), "run", "--devices", "2", "--", npu.python, *pytest, env=recipes.ONE_THREAD)
+        run_tests(session, npu.script("cann-sim"), "run", "--devices", "2", "--", npu.python, *pytest)
     else:
-        run(session, recipes.torch().python, *pytest, env=recipes.ONE_THREAD)
+        run_tests(session, recipes.torch().python, *pytest)
 
 
 @nox.session
@@ -137,7 +144,7 @@ def cann_sim(session: nox.Session) -> None:
     tests = (f"{CANN_SIM.folder}/tests", "core/tests/platforms/test_torch_import.py")
     # torch does not load torch_npu by itself; each test says where it shall.
     quiet = dict(recipes.ONE_THREAD) | {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
-    run(session, npu.python, "-m", "pytest", *tests, *(session.posargs or TWO_AT_A_TIME), env=quiet)
+    run_tests(session, npu.python, "-m", "pytest", *tests, env=quiet)
 
 
 @nox.session(default=False)

@@ -59,6 +59,8 @@ def test_two_examples_would_be_noticed() -> None:
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
-    steps = (ROOT / ".ci" / "run").read_text().replace(" --quiet", "").replace(' "$@"', "").splitlines()
-    command = " && ".join(line for line in steps if line.startswith(("python3.11", ".venv-ci/")))
+    script = (ROOT / ".ci" / "run").read_text().replace(" --quiet", "").replace(' "$@" 2>&1 | tee', "\n").splitlines()
+    *steps, what_failed = (line for line in script if line.startswith(("python3.11", ".venv-ci/")))
+    assert "ci.last_words" in what_failed
+    command = " && ".join(steps)
     assert f"```\n{command}\n```" in (ROOT / "README.md").read_text()
