@@ -1,7 +1,7 @@
 """The virtual environments that sessions share, made once and made afresh when their recipe changes.
 
 torch is large, so one environment with torch serves types, core and every plugin. Each environment carries a stamp,
-the digest of its recipe: the same recipe means that there is nothing to do.
+the digest of its recipe: the same recipe means that there is nothing to do, but to compile what was changed of a package.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
+from ci.extensions import BUILT, LEFT_OUT, is_current
 from ci.interpreters import find_interpreter
 from ci.packages import ROOT, Package
 
@@ -21,7 +24,7 @@ __all__ = ["CONSTRAINTS", "Environment", "InterpreterMissing", "Recipe", "clean_
 CONSTRAINTS = ROOT / "ci" / "constraints.txt"
 _STAMP = "recipe.sha256"
 _LEAKING = frozenset(
-    {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_PLUGINS", "VLLM_PLATFORM"}
+    {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_PLUGINS", "VLLM_PLATFORM", "VLLM_CPU_REF_NATIVE", *BUILT}
     | {"PYTHONOPTIMIZE", "PYTEST_ADDOPTS", "PYTEST_PLUGINS"}  # no asserts, fewer tests: green for nothing
     # A hook of git sets these, and then every git command, also one in a clone, means the caller's repository.
     | {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"}
@@ -70,9 +73,10 @@ class Environment:
         """A console script that some distribution installed there, e.g. `vllm`."""
         return self.path / "bin" / name
 
-    def install(self, *arguments: str | Path) -> None:
+    def install(self, *arguments: str | Path, env: Mapping[str, str] = MappingProxyType({})) -> None:
         """pip install through the constraints that name what is tested; what is never imported is not compiled."""
-        run(self.python, "-m", "pip", "install", "--quiet", "--no-compile", "-c", self.constraints, *arguments)
+        pip = (self.python, "-m", "pip", "install", "--quiet", "--no-compile", "-c", self.constraints)
+        run(*pip, *arguments, env=env)
 
 
 def clean_environ() -> dict[str, str]:
@@ -80,10 +84,10 @@ def clean_environ() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key not in _LEAKING}
 
 
-def run(*command: str | Path, env: dict[str, str] | None = None) -> None:
+def run(*command: str | Path, env: Mapping[str, str] = MappingProxyType({})) -> None:
     """Run a command at the repository's root; raises `CalledProcessError` when it fails."""
     print("$", *command, flush=True)
-    subprocess.run([str(part) for part in command], check=True, cwd=ROOT, env=clean_environ() | (env or {}))
+    subprocess.run([str(part) for part in command], check=True, cwd=ROOT, env=clean_environ() | dict(env))
 
 
 def create(path: Path, python: str) -> Environment:
@@ -99,16 +103,32 @@ def create(path: Path, python: str) -> Environment:
 def ensure(path: Path, recipe: Recipe) -> Environment:
     """The environment at `path` as `recipe` says, the packages installed editable."""
     environment, stamp = Environment(path=path, constraints=recipe.constraints), path / _STAMP
-    if stamp.is_file() and stamp.read_text() == recipe.digest():
-        return environment
-    create(path, recipe.python)
-    editable = tuple(f"--editable=./{entry.folder}" for entry in recipe.packages)
+    if not stamp.is_file() or stamp.read_text() != recipe.digest():
+        create(path, recipe.python)
+        _fill(environment, recipe)
+        stamp.write_text(recipe.digest())
+    if not recipe.bare:  # without torch nobody can load what is compiled
+        _compile(environment, recipe.packages)
+    return environment
+
+
+def _fill(environment: Environment, recipe: Recipe) -> None:
+    editable = tuple(_editable(entry) for entry in recipe.packages)
     if recipe.bare:
         environment.install(*recipe.requirements)
-        environment.install("--no-deps", *editable)
+        environment.install("--no-deps", *editable, env=LEFT_OUT)
     else:
-        environment.install(*recipe.requirements, *editable)
+        environment.install(*recipe.requirements, *editable, env=LEFT_OUT)
     if recipe.alone:
         environment.install("--no-deps", *recipe.alone)
-    stamp.write_text(recipe.digest())
-    return environment
+
+
+def _compile(environment: Environment, packages: Sequence[Package]) -> None:
+    """Build what packages hold of compiled modules, unless another environment has done so since their sources changed."""
+    for entry in packages:
+        if not is_current(entry):
+            environment.install("--no-deps", _editable(entry), env=BUILT)
+
+
+def _editable(entry: Package) -> str:
+    return f"--editable=./{entry.folder}"

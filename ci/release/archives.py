@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.environments import Environment, clean_environ
+from ci.extensions import BUILT
 from ci.packages import Package
+from ci.release.native import as_manylinux
 from ci.release.refusal import Refused
 from ci.versions import git
 
@@ -57,13 +59,13 @@ def build_archives(entry: Package, tree: Path, out: Path, tools: Environment) ->
     require_equal("the wheel built from the sdist", wheel, "the wheel built from the tree", direct)
     for folder in (unpacked.parent, direct.parent):
         shutil.rmtree(folder)
-    return Archives(sdist=sdist, wheel=wheel)
+    return Archives(sdist=sdist, wheel=as_manylinux(wheel, tools, epoch_s))
 
 
 def _build(tools: Environment, folder: Path, out: Path, what: str, epoch_s: int) -> Path:
     command = [tools.python, "-m", "build", f"--{what}", "--no-isolation", "--outdir", out, folder]
     environ = {key: value for key, value in clean_environ().items() if not key.startswith("SETUPTOOLS_SCM")}
-    environ["SOURCE_DATE_EPOCH"] = str(epoch_s)
+    environ |= {"SOURCE_DATE_EPOCH": str(epoch_s), **BUILT}
     done = subprocess.run(list(map(str, command)), cwd=folder, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
         end = "\n".join((done.stdout + done.stderr).splitlines()[-15:])

@@ -11,7 +11,7 @@ from ci.packages import CANN_SIM, CORE, PLUGINS, Package
 from ci.processes import ended
 from ci.release.alone import attempt, clean_environment
 from ci.release.refusal import Refused
-from ci.wheels import CONTINUATION, PROMPT, Outcome, expect
+from ci.wheels import CONTINUATION, NATIVE, PROMPT, Outcome, expect
 
 __all__ = ["environment_for", "keep_the_laws", "needs_simulator", "run_alone", "versions_of"]
 
@@ -75,7 +75,8 @@ def run_alone(environment: Environment, entry: Package, home: Path) -> None:
         expect(said, succeeds=True, saying=("tensor([2., 2., 2.])",))
     else:
         said = _run(environment, entry, home, "vllm", "generate", PROMPT)
-        expect(said, succeeds=True, saying=(CONTINUATION, f"Platform plugin {entry.name} is activated"))
+        compiled = [] if entry.extension is None else [NATIVE]
+        expect(said, succeeds=True, saying=(CONTINUATION, f"Platform plugin {entry.name} is activated", *compiled))
 
 
 def versions_of(environment: Environment, home: Path, *distributions: str) -> dict[str, str]:

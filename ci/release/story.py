@@ -69,7 +69,7 @@ def release(order: Order, shop: Shop) -> Path:
     archives = build_archives(entry, made.tree, shop.work / "built", shop.tools)
     say("built", f"{archives.sdist.name}; from it {archives.wheel.name}, equal to the wheel of the tree")
     check_metadata(entry, version, archives, (made.tree / "LICENSE").read_text(), shop.tools)
-    say("metadata", f"name, version, licence, contents; {check_machine_code(archives.wheel, shop.tools)}")
+    say("metadata", f"name, version, licence, contents; {check_machine_code(entry, archives.wheel, shop.tools)}")
     environment, partners = prove(order, made, archives, shop)
     bill = write_bill(entry, version, environment, shop.tools, shop.work)
     record(made, _entry_of_ledger(made, archives, partners, environment, shop.work / "home"))

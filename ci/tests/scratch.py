@@ -7,10 +7,11 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ci.environments import clean_environ
+from ci.extensions import LEFT_OUT
 from ci.packages import PACKAGES, ROOT, Package
 from ci.versions import git
 
@@ -46,10 +47,10 @@ def sha(tree: Path) -> str:
     return git(tree, "rev-parse", "HEAD")
 
 
-def _hook(folder: Path, name: str, out: Path) -> Path:
+def _hook(folder: Path, name: str, out: Path, env: Mapping[str, str] = LEFT_OUT) -> Path:
     """Call one PEP 517 hook in a package's folder, as a build frontend does; the path of what it made."""
     out.mkdir(parents=True, exist_ok=True)
-    environ = {key: value for key, value in clean_environ().items() if not key.startswith("SETUPTOOLS_SCM")}
+    environ = {key: value for key, value in clean_environ().items() if not key.startswith("SETUPTOOLS_SCM")} | dict(env)
     command = [sys.executable, "-c", _HOOKS, name, str(out)]
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=True)
     return out / done.stdout.splitlines()[-1]
@@ -69,9 +70,9 @@ def sdist(tree: Path, entry: Package, out: Path) -> Path:
     return out / archive.name.removesuffix(".tar.gz")
 
 
-def wheel(folder: Path, out: Path) -> Path:
-    """Build the wheel of the package in `folder`."""
-    return _hook(folder, "build_wheel", out)
+def wheel(folder: Path, out: Path, env: Mapping[str, str] = LEFT_OUT) -> Path:
+    """Build the wheel of the package in `folder`; nothing is compiled, unless `env` says so."""
+    return _hook(folder, "build_wheel", out, env)
 
 
 def wheel_text(path: Path, suffix: str) -> str:

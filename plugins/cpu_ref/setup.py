@@ -17,40 +17,43 @@ from setuptools import Extension, setup
 
 _SWITCH = "VLLM_CPU_REF_BUILD_NATIVE"
 _KERNELS = Path("src/vllm_cpu_ref/native/kernels")
+_SOURCES, _HEADERS = sorted(_KERNELS.glob("*.cpp")), sorted(_KERNELS.glob("*.h"))
 _COMPILE = ("-std=c++17", "-O3", "-g0", "-fopenmp", "-fno-math-errno", "-fvisibility=hidden", "-Wno-psabi")
 """Linked without OpenMP: torch has loaded its runtime before, and both must share one pool of threads."""
 
 
 def fingerprint() -> str:
-    """Of this file and all sources: the id that the built library bears, so that one sees what it was built from."""
-    files = [Path("setup.py"), *sorted(_KERNELS.iterdir())]
+    """Of this file and all sources: the id that the built module bears, by which CI sees what it was built from."""
+    files = [Path("setup.py"), *_SOURCES, *_HEADERS]
     return hashlib.sha1(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def extensions() -> list[Extension]:
-    wanted = os.environ.get(_SWITCH, "")
-    if wanted not in ("", "0", "1"):
-        raise SystemExit(f"{_SWITCH} is {wanted!r}: say 0 (leave the kernels out), 1 (they must be built) or nothing")
-    if wanted == "0" or not _KERNELS.is_dir() or sysconfig.get_config_var("Py_GIL_DISABLED"):  # without a GIL there is no stable interface yet
-        return []
-    kernels = Extension(
+def is_wanted() -> bool:
+    """Not without a GIL: Python's stable interface does not cover that."""
+    switch = os.environ.get(_SWITCH, "")
+    if switch not in ("", "0", "1"):
+        raise SystemExit(f"{_SWITCH} is {switch!r}: say 0 (leave the kernels out), 1 (they must be built) or nothing")
+    return switch != "0" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
+def kernels() -> Extension:
+    return Extension(
         "vllm_cpu_ref.native._kernels",
-        sources=sorted(map(str, _KERNELS.glob("*.cpp"))),
-        depends=sorted(map(str, _KERNELS.glob("*.h"))),
+        sources=[str(path) for path in _SOURCES],
+        depends=[str(path) for path in _HEADERS],
         language="c++",
         define_macros=[("Py_LIMITED_API", "0x030A0000")],
         extra_compile_args=list(_COMPILE),
-        # -lgcc: what converts halves is new in GCC 12, so a target's own libgcc may lack it
+        # -lgcc, whole: what converts halves is new in GCC 12, so the libgcc of an older machine lacks it.
         extra_link_args=["-lgcc", f"-Wl,--build-id=0x{fingerprint()}"],
         py_limited_api=True,
-        optional=wanted != "1",
+        optional=os.environ.get(_SWITCH) != "1",
     )
-    return [kernels]
 
 
 # In a folder of its own for each run: a module that was deleted must not come back from what an earlier build left.
 with tempfile.TemporaryDirectory() as folder:
     setup(
-        ext_modules=extensions(),
+        ext_modules=[kernels()] if is_wanted() else [],
         options={"build": {"build_base": folder}, "bdist_wheel": {"py_limited_api": "cp310"}},
     )
