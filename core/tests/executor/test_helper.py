@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import os
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -99,6 +101,34 @@ def test_other_work_has_a_process_of_its_own_and_waiting_does_not_count() -> Non
             await looping
 
     with pool() as helpers:
+        asyncio.run(story(helpers))
+
+
+class Parcel:
+    """Something that work is handed."""
+
+
+def open_parcel(parcel: Parcel) -> None:
+    """Nothing."""
+
+
+def test_work_that_nobody_waits_for_any_more_is_not_kept() -> None:
+    async def story(helpers: HelperPool) -> None:
+        looping = asyncio.create_task(helpers.run(1.0, spin))
+        await asyncio.sleep(0)
+        parcel = Parcel()
+        is_kept = weakref.ref(parcel)
+        waiting = asyncio.create_task(helpers.run(PATIENT_s, open_parcel, parcel))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        del parcel, waiting
+        gc.collect()
+        assert is_kept() is None
+        with pytest.raises(BeyondLimitsError):
+            await looping
+
+    with pool(max_processes=1) as helpers:
         asyncio.run(story(helpers))
 
 

@@ -8,9 +8,15 @@ import threading
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from core.tests.serving.in_process import Served
-from vllm.entrypoints.openai import large_bodies
+from vllm.engine.input_processor import InputProcessor
+from vllm.entrypoints.openai import completions, large_bodies
+from vllm.entrypoints.openai.protocol.chat import ChatBatchRequest, ChatRequest
+from vllm.entrypoints.openai.protocol.common import Request
+from vllm.entrypoints.openai.protocol.completions import CompletionRequest
+from vllm.entrypoints.openai.tokenize_routes import DetokenizeRequest
 
 FILLER = {"user": "x" * 70_000}
 HELLO: dict[str, Any] = {"prompt": "Count: 1 2 3", "max_tokens": 3, "temperature": 0}
@@ -91,3 +97,57 @@ def test_others_are_answered_while_a_body_is_read(inside: Served, monkeypatch: p
         assert (await large).status_code == 200
 
     inside.run(story())
+
+
+@pytest.mark.parametrize("owner, name", [(InputProcessor, "process"), (completions, "_params")])
+def test_others_are_answered_while_many_ids_are_looked_through(
+    inside: Served, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    checking, may_go_on = threading.Event(), threading.Event()
+    check, on_loop = getattr(owner, name), threading.get_ident()
+
+    def slowly(*args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() != on_loop:
+            checking.set()
+            assert may_go_on.wait(60)
+        return check(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, slowly)
+
+    async def story() -> None:
+        many = asyncio.create_task(inside.http.post("/v1/completions", json=HELLO | {"stop_token_ids": [7] * 40_000}))
+        assert await asyncio.to_thread(checking.wait, 60)
+        assert (await inside.http.post("/v1/completions", json=HELLO)).status_code == 200
+        assert not many.done()
+        may_go_on.set()
+        assert (await many).status_code == 200
+
+    inside.run(story())
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "most"),
+    [
+        (CompletionRequest, {"prompt": [1.5] * 1000}, 4),
+        (CompletionRequest, {"prompt": [[1.5] * 1000] * 10}, 4),
+        (CompletionRequest, {"stop_token_ids": ["x"] * 1000}, 1),
+        (CompletionRequest, {"logit_bias": {str(token): "x" for token in range(1000)}}, 1),
+        (ChatRequest, {"messages": [1] * 1000}, 1),
+        (ChatRequest, {"messages": [], "tools": [{"function": 1}] * 1000}, 1),
+        (ChatBatchRequest, {"messages": [[1] * 1000] * 10}, 1),
+        (DetokenizeRequest, {"tokens": [-1] * 1000}, 1),
+    ],
+)
+def test_a_list_is_given_up_at_its_first_mistake(model: type[Request], body: dict[str, Any], most: int) -> None:
+    """A union tells one for each form that it tried: two million wrong ids took two minutes, and the event loop with them."""
+    with pytest.raises(ValidationError) as refused:
+        model.model_validate(body)
+    assert refused.value.error_count() <= most
+
+
+def test_ids_beyond_the_context_are_refused_before_anybody_looks_at_them(inside: Served) -> None:
+    """Else the wrong one would be told."""
+    answer = inside.post("/v1/completions", HELLO | {"prompt": [-1] * 600})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, "input_tokens")
+    assert "your prompt contains 600 tokens" in error["message"]

@@ -18,7 +18,7 @@ from vllm.entrypoints.openai.chat_tools import OutputReaders
 from vllm.entrypoints.openai.output_parts import Part, PartBegun, PartEnded, PartGrown, PartStream, Step, parts_of
 from vllm.entrypoints.openai.parsers_interface import ParserContext
 from vllm.entrypoints.openai.reasoning import ReasoningParserManager
-from vllm.entrypoints.openai.streaming import StreamEnd, stream_unless_gone
+from vllm.entrypoints.openai.streaming import StreamEnd, answer_unless_gone, begun
 from vllm.entrypoints.openai.tools import ToolParserManager
 from vllm.errors import EngineDeadError
 from vllm.outputs import CompletionOutput
@@ -112,7 +112,7 @@ def test_a_stream_that_fails_ends_in_the_apis_own_way() -> None:
         async def send(message: Any) -> None:
             sent.extend(message.get("body", b""))
 
-        answer = await stream_unless_gone(receive, events(), StreamEnd(done=b"", error=error_event))
+        answer = await answer_unless_gone(receive, begun(events(), StreamEnd(done=b"", error=error_event)))
         await answer({"type": "http", "path": "/"}, receive, send)
         return bytes(sent)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vllm.entrypoints.openai.streaming import DONE, event, stream_unless_gone
+from vllm.entrypoints.openai.streaming import DONE, answer_unless_gone, begun, event
 from vllm.errors import EngineDeadError, InvalidRequestError
 
 
@@ -51,7 +51,7 @@ class Events:
 
 async def sent(events: Events) -> list[bytes]:
     connection = Connection()
-    answer = await stream_unless_gone(connection.receive, events.generate())
+    answer = await answer_unless_gone(connection.receive, begun(events.generate()))
     await answer({"type": "http"}, connection.receive, connection.send)
     return [body for body in connection.sent if body]
 
@@ -95,7 +95,7 @@ def test_who_leaves_before_the_first_event_gets_no_answer() -> None:
             finally:
                 ended.set()
 
-        answer = await stream_unless_gone(connection.receive, never())
+        answer = await answer_unless_gone(connection.receive, begun(never()))
         return answer.status_code, ended.is_set()
 
     assert asyncio.run(story()) == (499, True)
@@ -116,7 +116,7 @@ def test_what_fails_while_its_client_leaves_is_nobodys_concern() -> None:
                 raise InvalidRequestError("The core refuses it.")
             yield b""
 
-        answer = await stream_unless_gone(connection.receive, fails_late())
+        answer = await answer_unless_gone(connection.receive, begun(fails_late()))
         gc.collect()
         return answer.status_code, complaints
 
@@ -126,7 +126,7 @@ def test_what_fails_while_its_client_leaves_is_nobodys_concern() -> None:
 def test_who_leaves_in_mid_stream_ends_it() -> None:
     async def story() -> Events:
         connection, events = Connection(), Events(1_000_000)
-        answer = await stream_unless_gone(connection.receive, events.generate())
+        answer = await answer_unless_gone(connection.receive, begun(events.generate()))
         sending = asyncio.create_task(answer({"type": "http"}, connection.receive, connection.send))
         while len(connection.sent) < 3:
             await asyncio.sleep(0)

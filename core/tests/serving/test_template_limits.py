@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from typing import Any
 
 import psutil
 import pytest
 
-from core.tests.serving.in_process import Served, served
+from core.tests.serving.in_process import Served, scope_of, served
+from vllm.entrypoints.openai import template_helpers
 from vllm.entrypoints.openai.template_helpers import start_template_helper
 
 LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
@@ -52,6 +55,64 @@ def test_chats_with_the_models_template_do_not_wait(trusting: Served) -> None:
         assert [answer.status_code for answer in await asyncio.gather(*looping)] == [400] * 3
 
     trusting.run(story())
+
+
+def test_too_many_that_bring_templates_are_told_to_come_again(
+    trusting: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(template_helpers, "MAX_FOREIGN", 2)
+
+    async def story() -> None:
+        async def ask(template: str | None) -> Any:
+            return await trusting.http.post("/v1/chat/completions", json=CHAT | {"chat_template": template})
+
+        looping = [asyncio.create_task(ask(LOOP)) for _ in range(2)]
+        while template_helpers._renderers(True).conversations < 2:
+            await asyncio.sleep(0)
+        refused, own = await ask("Hello"), await ask(None)
+        assert (refused.status_code, own.status_code) == (503, 200)
+        assert int(refused.headers["retry-after"]) > 0
+        assert refused.json()["error"]["message"].startswith("2 conversations with chat templates of their own wait")
+        assert [answer.status_code for answer in await asyncio.gather(*looping)] == [400] * 2
+        assert (await ask("Hello")).status_code == 200
+
+    trusting.run(story())
+
+
+LOOPING = CHAT | {"chat_template_kwargs": {"chat_template": LOOP}}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", LOOPING),
+        ("/v1/chat/completions", LOOPING | {"stream": True}),
+        ("/v1/chat/completions/batch", LOOPING | {"messages": [CHAT["messages"]] * 2}),
+        ("/v1/messages", LOOPING),
+        ("/v1/messages/count_tokens", LOOPING),
+        ("/tokenize", LOOPING),
+    ],
+)
+def test_who_leaves_does_not_wait_for_his_template(
+    trusting: Served, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any]
+) -> None:
+    """Whoever was rendered for before anybody looked whether he is still there would be refused (400)."""
+    monkeypatch.setenv("VLLM_CHAT_TEMPLATE_RENDER_TIMEOUT", "0.5")
+    told: list[Any] = [
+        {"type": "http.disconnect"},
+        {"type": "http.request", "body": json.dumps(body).encode(), "more_body": False},
+    ]
+    statuses: list[int] = []
+
+    async def receive() -> Any:
+        return told.pop() if len(told) > 1 else told[0]
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    trusting.run(trusting.app(scope_of(path), receive, send))
+    assert statuses[0] == 499
+    assert template_helpers._renderers(True).conversations == 0
 
 
 def test_a_servers_own_template_has_the_same_limits(monkeypatch: pytest.MonkeyPatch) -> None:

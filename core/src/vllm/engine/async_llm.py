@@ -45,6 +45,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 INLINE_CHARACTERS = 4096
 """Longer prompts are tokenised beside the event loop: about a millisecond of it."""
+INLINE_IDS = 4096
+"""More ids, of a prompt or of parameters, are looked through beside the event loop."""
 INLINE_OUTPUTS = 64
 """More outputs of one request are made beside the event loop."""
 
@@ -324,8 +326,15 @@ AsyncLLMEngine = AsyncLLM
 
 
 def _is_heavy(prompt: Any, params: SamplingParams) -> bool:
-    """Whether checking the request would hold up the event loop: a long text to tokenise, a schema to walk through, many outputs."""
-    text = prompt.get("prompt") if isinstance(prompt, dict) else prompt
-    if params.structured_outputs is not None or params.n > INLINE_OUTPUTS:
+    """Whether checking the request would hold up the event loop: long text or many ids, a schema to walk through, many outputs."""
+    if params.structured_outputs is not None or params.n > INLINE_OUTPUTS or _many_entries(params):
         return True
-    return isinstance(text, str) and len(text) > INLINE_CHARACTERS
+    text, ids = (prompt.get("prompt"), prompt.get("prompt_token_ids")) if isinstance(prompt, dict) else (prompt, prompt)
+    return (isinstance(text, str) and len(text) > INLINE_CHARACTERS) or (
+        isinstance(ids, list) and len(ids) > INLINE_IDS
+    )
+
+
+def _many_entries(params: SamplingParams) -> bool:
+    fields = (params.stop_token_ids, params.logit_bias, params.allowed_token_ids, params.bad_words, params.stop)
+    return any(field is not None and len(field) > INLINE_IDS for field in fields)

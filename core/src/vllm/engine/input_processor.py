@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ class InputProcessor:
             InvalidRequestError: prompt or parameters are unusable; names the parameter, its value and the limit.
         """
         arrival_time_s = time.monotonic()
+        self._check_length(prompt)
         params = self._checked_params(params)
         parsed = parse_prompt(prompt)
         token_ids = self._token_ids(parsed)
@@ -78,6 +80,12 @@ class InputProcessor:
         )
 
     # -- prompt ---------------------------------------------------------------------------------------------------------------
+
+    def _check_length(self, prompt: Any) -> None:
+        """Refuse ids that are too many before anybody looks at each of them."""
+        ids = prompt.get("prompt_token_ids") if isinstance(prompt, Mapping) else prompt
+        if isinstance(ids, Sequence) and not isinstance(ids, (str, bytes)) and len(ids) > self._config.max_model_len:
+            raise self._too_long(len(ids))
 
     def _token_ids(self, parsed: ParsedPrompt) -> list[int]:
         if parsed.token_ids is not None:
@@ -104,13 +112,16 @@ class InputProcessor:
                 remedy="shorten the prompt, or raise --max-model-len if the model allows it",
             )
         if room < 0:
-            raise InvalidRequestError(
-                f"This model's maximum context length is {self._config.max_model_len} tokens. However, your prompt "
-                f"contains {prompt_tokens} tokens, which is more.",
-                parameter="input_tokens",
-                remedy="shorten the prompt, or raise --max-model-len if the model allows it",
-            )
+            raise self._too_long(prompt_tokens)
         return room if params.max_tokens is None else min(room, params.max_tokens)
+
+    def _too_long(self, prompt_tokens: int) -> InvalidRequestError:
+        return InvalidRequestError(
+            f"This model's maximum context length is {self._config.max_model_len} tokens. However, your prompt "
+            f"contains {prompt_tokens} tokens, which is more.",
+            parameter="input_tokens",
+            remedy="shorten the prompt, or raise --max-model-len if the model allows it",
+        )
 
     # -- parameters -----------------------------------------------------------------------------------------------------------
 

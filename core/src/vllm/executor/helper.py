@@ -60,8 +60,11 @@ class HelperPool:
     async def run(self, timeout_s: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the function gives there. Raises what it raises, and BeyondLimitsError; waiting for its turn does not count."""
         self._check_open()
-        work = Work(partial(function, *args, **kwargs), timeout_s)
-        answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, work)
+        waiting = [Work(partial(function, *args, **kwargs), timeout_s)]
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, waiting)
+        finally:
+            waiting.clear()  # the threads' queue keeps its place when the task is cancelled: it must not keep the work
         if answer.error is not None:
             raise unpack_refusal(answer.error, self._name)
         result: T = answer.result
@@ -81,7 +84,8 @@ class HelperPool:
 
     # -- in a thread, each of which has a process of its own --------------------------------------------------------------------
 
-    def _run(self, work: Work) -> Answer:
+    def _run(self, waiting: list[Work]) -> Answer:
+        work = waiting.pop()  # none is left where the task was cancelled this moment: nobody hears of that
         pickled = pickle.dumps(work)  # before the process: what cannot be sent is no fault of its
         try:
             process = self._process()

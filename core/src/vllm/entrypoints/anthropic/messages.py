@@ -19,7 +19,7 @@ from vllm.entrypoints.openai.chat_tools import tool_plan
 from vllm.entrypoints.openai.generation import check_model
 from vllm.entrypoints.openai.output_parts import PartStream, parts_of
 from vllm.entrypoints.openai.server_state import state_of
-from vllm.entrypoints.openai.streaming import StreamEnd, answer_unless_gone, stream_unless_gone
+from vllm.entrypoints.openai.streaming import JsonAnswer, StreamEnd, answer_unless_gone, begun
 from vllm.entrypoints.openai.text_check import refuse_lone_surrogates
 
 __all__ = ["router"]
@@ -31,28 +31,34 @@ _END = StreamEnd(done=b"", error=error_event)
 @router.post("/v1/messages")
 async def messages(body: MessagesRequest, request: Request) -> Response:
     """Say the next message of a conversation."""
+    return await answer_unless_gone(request.receive, _answer(body, request))
+
+
+async def _answer(body: MessagesRequest, request: Request) -> Response:
     message_id = f"msg_{uuid.uuid4().hex}"
     job = await chat_job(
         chat_of(body), request, state_of(request), request_id=message_id, form_field="output_config.format"
     )
-    if body.stream:
-        return await stream_unless_gone(request.receive, _events(job), _END)
-    return await answer_unless_gone(request.receive, _answer(job))
+    return await begun(_events(job), _END) if body.stream else JsonAnswer(await _whole(job))
 
 
 @router.post("/v1/messages/count_tokens")
-async def count_tokens(body: CountTokensRequest, request: Request) -> dict[str, int]:
+async def count_tokens(body: CountTokensRequest, request: Request) -> Response:
     """How long the prompt would be."""
+    return await answer_unless_gone(request.receive, _count(body, request))
+
+
+async def _count(body: CountTokensRequest, request: Request) -> Response:
     state = state_of(request)
     check_model(body.model, state.engine.model_config)
     chat = chat_to_count(body)
     plan = tool_plan(chat, state.args)
     size = len(await request.body())
     prompt = await chat_prompt(chat, state.engine, state.args, tools=plan.shown, body_bytes=size)
-    return {"input_tokens": len(prompt.engine_prompt["prompt_token_ids"])}
+    return JsonAnswer({"input_tokens": len(prompt.engine_prompt["prompt_token_ids"])})
 
 
-async def _answer(job: ChatJob) -> dict[str, Any]:
+async def _whole(job: ChatJob) -> dict[str, Any]:
     """All of it at once."""
     (output,) = await job.generation.final()
     (choice,) = output.outputs

@@ -17,13 +17,13 @@ from vllm.entrypoints.openai.chat_prompt import chat_prompt, template_kwargs
 from vllm.entrypoints.openai.chat_tools import output_readers, tool_plan
 from vllm.entrypoints.openai.form_names import FORCED_CALL, form_names
 from vllm.entrypoints.openai.generation import Generation, UsageCount, check_model, request_id_of, usage_in_stream
-from vllm.entrypoints.openai.large_bodies import LargeBodyRoute
+from vllm.entrypoints.openai.large_bodies import LargeBodyRoute, beside_if_large
 from vllm.entrypoints.openai.logprobs_format import prompt_logprobs
 from vllm.entrypoints.openai.protocol.answers import ChatAnswer, ChatChunk, ChatChunkChoice, Usage
 from vllm.entrypoints.openai.protocol.chat import ChatRequest
 from vllm.entrypoints.openai.sampling_from_request import request_params
 from vllm.entrypoints.openai.server_state import ServerState, state_of
-from vllm.entrypoints.openai.streaming import answer_unless_gone, event, stream_unless_gone
+from vllm.entrypoints.openai.streaming import JsonAnswer, answer_unless_gone, begun, event
 from vllm.entrypoints.openai.text_check import refuse_lone_surrogates
 from vllm.errors import InvalidRequestError
 
@@ -41,10 +41,12 @@ router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)], route_class=L
 @router.post("/v1/chat/completions")
 async def chat_completions(body: ChatRequest, request: Request) -> Response:
     """Say the next message of a conversation."""
+    return await answer_unless_gone(request.receive, _answer(body, request))
+
+
+async def _answer(body: ChatRequest, request: Request) -> Response:
     job = await chat_job(body, request, state_of(request))
-    if body.stream:
-        return await stream_unless_gone(request.receive, job.events())
-    return await answer_unless_gone(request.receive, job.answer())
+    return await begun(job.events()) if body.stream else JsonAnswer(await job.answer())
 
 
 async def chat_job(
@@ -63,7 +65,7 @@ async def chat_job(
     check_model(body.model, engine.model_config)
     _check_logprobs(body)
     plan = tool_plan(body, args)
-    params = _params(body, state, plan)
+    params = await beside_if_large(request, _params, body, state, plan)
     prompt = await chat_prompt(body, engine, args, tools=plan.shown, body_bytes=len(await request.body()))
     tokenizer = engine.get_tokenizer()
     readers = output_readers(

@@ -14,7 +14,7 @@ from vllm.entrypoints.openai.prompts import check_number
 from vllm.entrypoints.openai.protocol.answers import ChatAnswer, ChatChoice
 from vllm.entrypoints.openai.protocol.chat import ChatBatchRequest
 from vllm.entrypoints.openai.server_state import state_of
-from vllm.entrypoints.openai.streaming import answer_unless_gone
+from vllm.entrypoints.openai.streaming import JsonAnswer, answer_unless_gone
 from vllm.entrypoints.openai.text_check import refuse_lone_surrogates
 from vllm.errors import InvalidRequestError
 
@@ -32,9 +32,13 @@ router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)], route_class=L
 async def chat_batch(body: ChatBatchRequest, request: Request) -> Response:
     """Say the next message of each conversation."""
     _check(body)
+    return await answer_unless_gone(request.receive, _answer(body, request))
+
+
+async def _answer(body: ChatBatchRequest, request: Request) -> Response:
     state = state_of(request)
     jobs = [await chat_job(conversation, request, state) for conversation in body.conversations()]
-    return await answer_unless_gone(request.receive, _Batch(jobs).answer())
+    return JsonAnswer(await _Batch(jobs).answer())
 
 
 def _check(body: ChatBatchRequest) -> None:

@@ -15,13 +15,13 @@ from vllm.entrypoints.openai.beams import with_beams
 from vllm.entrypoints.openai.completion_choices import ChoicesWriter, shows_prompt_only
 from vllm.entrypoints.openai.form_names import form_names
 from vllm.entrypoints.openai.generation import Generation, UsageCount, check_model, request_id_of, usage_in_stream
-from vllm.entrypoints.openai.large_bodies import LargeBodyRoute
+from vllm.entrypoints.openai.large_bodies import LargeBodyRoute, beside_if_large
 from vllm.entrypoints.openai.prompts import completion_prompts
 from vllm.entrypoints.openai.protocol.answers import CompletionAnswer, CompletionChoice, Usage
 from vllm.entrypoints.openai.protocol.completions import DEFAULT_MAX_TOKENS, CompletionRequest
 from vllm.entrypoints.openai.sampling_from_request import request_params
 from vllm.entrypoints.openai.server_state import ServerState, state_of
-from vllm.entrypoints.openai.streaming import answer_unless_gone, event, stream_unless_gone
+from vllm.entrypoints.openai.streaming import JsonAnswer, answer_unless_gone, begun, event
 from vllm.entrypoints.openai.text_check import refuse_lone_surrogates
 from vllm.errors import InvalidRequestError
 
@@ -37,11 +37,12 @@ router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)], route_class=L
 @router.post("/v1/completions")
 async def completions(body: CompletionRequest, request: Request) -> Response:
     """Continue one or several prompts."""
-    state = state_of(request)
-    job = await _job(body, request, state)
-    if body.stream:
-        return await stream_unless_gone(request.receive, job.events())
-    return await answer_unless_gone(request.receive, job.answer())
+    return await answer_unless_gone(request.receive, _answer(body, request))
+
+
+async def _answer(body: CompletionRequest, request: Request) -> Response:
+    job = await _job(body, request, state_of(request))
+    return await begun(job.events()) if body.stream else JsonAnswer(await job.answer())
 
 
 async def _job(body: CompletionRequest, request: Request, state: ServerState) -> _Job:
@@ -50,7 +51,7 @@ async def _job(body: CompletionRequest, request: Request, state: ServerState) ->
     check_model(body.model, model)
     if body.suffix:
         raise InvalidRequestError("`suffix` is not supported: text is only continued.", parameter="suffix")
-    params = _params(body, model)
+    params = await beside_if_large(request, _params, body, model)
     generation = Generation(
         engine=state.engine,
         request_id=request_id_of("cmpl", request, body),

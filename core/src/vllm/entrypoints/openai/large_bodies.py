@@ -1,26 +1,37 @@
 """Owns reading large JSON bodies beside the event loop: the framework would parse and check them on it, for seconds where they are long.
 
-msgspec reads some five times as fast as the framework; what it or the model refuses, the framework reads again and says what is wrong.
+msgspec reads some five times as fast as the framework; what it refuses, the framework reads again and says what is wrong.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, get_type_hints
+from typing import Any, ParamSpec, TypeVar, get_type_hints
 
 import msgspec
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-__all__ = ["INLINE_bytes", "LargeBodyRoute"]
+from vllm.entrypoints.openai.validated import validated
 
+__all__ = ["INLINE_bytes", "LargeBodyRoute", "beside_if_large"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 INLINE_bytes = 1 << 16
 """Up to this the framework takes about a millisecond."""
 
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+async def beside_if_large(request: Request, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the function gives, which goes through the body: beside the event loop where that is large."""
+    if len(await request.body()) > INLINE_bytes:
+        return await asyncio.to_thread(function, *args, **kwargs)
+    return function(*args, **kwargs)
 
 
 class LargeBodyRoute(APIRoute):
@@ -53,10 +64,10 @@ class _ReadRequest(Request):
 
 
 def _read(request: Request, body: bytes, model: Any) -> Request:
-    """The request with its JSON, or as it was."""
+    """The request with its JSON, or as it was. Raises RequestValidationError for what is no such model."""
     try:
         known = _known(body, model)
-    except (msgspec.DecodeError, ValidationError, RecursionError):
+    except (msgspec.DecodeError, RecursionError):
         return request
     return _ReadRequest(request, body, known)
 
@@ -68,4 +79,4 @@ def _known(body: bytes, model: Any) -> Any:
     raw = _decode_object(body)
     wanted = raw.keys() if model.model_config.get("extra") == "allow" else model.model_fields.keys() & raw.keys()
     fields = {name: msgspec.json.decode(raw[name]) for name in wanted}
-    return model.model_validate(fields)
+    return validated(model, fields)

@@ -24,7 +24,7 @@ from vllm.entrypoints.openai.responses_input import chat_of, input_items, wants_
 from vllm.entrypoints.openai.responses_output import EventWriter, finished, item_of, new_response, usage_of
 from vllm.entrypoints.openai.responses_store import ResponseStore, StoredResponse
 from vllm.entrypoints.openai.server_state import state_of
-from vllm.entrypoints.openai.streaming import JsonAnswer, StreamEnd, answer_unless_gone, stream_unless_gone
+from vllm.entrypoints.openai.streaming import JsonAnswer, StreamEnd, answer_unless_gone, begun
 from vllm.entrypoints.openai.text_check import refuse_lone_surrogates
 from vllm.errors import InvalidRequestError, VllmError
 from vllm.logger import init_logger
@@ -45,12 +45,16 @@ router = APIRouter(dependencies=[Depends(refuse_lone_surrogates)], route_class=L
 @router.post("/v1/responses")
 async def create(body: ResponsesRequest, request: Request) -> Response:
     """Answer a conversation of items."""
+    return await answer_unless_gone(request.receive, _answer(body, request))
+
+
+async def _answer(body: ResponsesRequest, request: Request) -> Response:
     job = await _job(body, request)
     if body.background:
         return JsonAnswer(job.begin_in_background())
     if body.stream:
-        return await stream_unless_gone(request.receive, job.events(), StreamEnd(done=b"", error=job.failure_event))
-    return await answer_unless_gone(request.receive, job.answer())
+        return await begun(job.events(), StreamEnd(done=b"", error=job.failure_event))
+    return JsonAnswer(await job.answer())
 
 
 @router.get("/v1/responses/{response_id}")

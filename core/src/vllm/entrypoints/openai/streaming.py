@@ -24,9 +24,9 @@ __all__ = [
     "JsonAnswer",
     "StreamEnd",
     "answer_unless_gone",
+    "begun",
     "event",
     "named_event",
-    "stream_unless_gone",
 ]
 
 logger = init_logger(__name__)
@@ -77,24 +77,17 @@ class StreamEnd:
 _OPENAI_END = StreamEnd()
 
 
-async def answer_unless_gone(receive: Receive, work: Coroutine[Any, Any, object]) -> Response:
-    """The structure that `work` gives, as JSON; the work is cancelled when the client goes."""
+async def answer_unless_gone(receive: Receive, work: Coroutine[Any, Any, Response]) -> Response:
+    """The answer that `work` gives; the work, from the request's first check on, is cancelled when the client goes."""
     try:
-        return JsonAnswer(await _unless_gone(receive, work))
+        return await _unless_gone(receive, work)
     except ClientGone:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
-async def stream_unless_gone(receive: Receive, events: Events, end: StreamEnd = _OPENAI_END) -> Response:
-    """The events as a stream. Begins when the first is there, so what is refused is answered with a status of its own."""
-    try:
-        return EventStream(await _unless_gone(receive, _first(events)), events, end)
-    except ClientGone:
-        return Response(status_code=CLIENT_CLOSED_REQUEST)
-
-
-async def _first(events: Events) -> bytes:
-    return await anext(events)
+async def begun(events: Events, end: StreamEnd = _OPENAI_END) -> EventStream:
+    """The events as a stream, once the first is there: what is refused is answered with a status of its own."""
+    return EventStream(await anext(events), events, end)
 
 
 async def _unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

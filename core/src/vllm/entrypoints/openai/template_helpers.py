@@ -5,11 +5,14 @@ Templates that come with requests have processes of their own, so that the model
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 from vllm import envs
-from vllm.errors import BeyondLimitsError, InvalidRequestError, VllmError
+from vllm.errors import BeyondLimitsError, InvalidRequestError, QueueFullError, VllmError
 from vllm.executor.helper import GIB, HelperPool
 from vllm.logger import init_logger
 from vllm.text.chat import PreparedChat
@@ -23,13 +26,42 @@ logger = init_logger(__name__)
 
 MAX_TEXT_characters = 64 << 20
 """Of a rendered conversation: no body is as long."""
+MAX_FOREIGN = 256
+"""Conversations with templates of their own that are being rendered or wait for it: each may take its whole time."""
 PATIENCE_s = 60.0
 
 
+@dataclass(slots=True)
+class _Renderers:
+    """The processes for one kind of templates, and how many conversations they have, or will have when it is their turn."""
+
+    pool: HelperPool
+    conversations: int = 0
+
+    @contextmanager
+    def conversation(self, most: int | None) -> Iterator[HelperPool]:
+        """One more; `most` bounds them. Raises QueueFullError."""
+        if most is not None and self.conversations >= most:
+            raise QueueFullError(
+                f"{most} conversations with chat templates of their own wait to be rendered.", remedy="try again later"
+            )
+        self.conversations += 1
+        try:
+            yield self.pool
+        finally:
+            self.conversations -= 1
+
+
 async def rendered(chat: PreparedChat, *, is_foreign: bool) -> str:
-    """The prompt text. Raises InvalidRequestError, also where the template takes more than VLLM_CHAT_TEMPLATE_RENDER_TIMEOUT."""
+    """The prompt text. `is_foreign`: the template came with the request.
+
+    Raises:
+        InvalidRequestError: also where the template takes more than VLLM_CHAT_TEMPLATE_RENDER_TIMEOUT.
+        QueueFullError: too many requests that bring templates wait already.
+    """
     try:
-        return await _pool(is_foreign).run(envs.VLLM_CHAT_TEMPLATE_RENDER_TIMEOUT, _render, chat)
+        with _renderers(is_foreign).conversation(MAX_FOREIGN if is_foreign else None) as pool:
+            return await pool.run(envs.VLLM_CHAT_TEMPLATE_RENDER_TIMEOUT, _render, chat)
     except BeyondLimitsError as error:
         raise InvalidRequestError(
             f"The chat template cannot be rendered with these messages: it {error.what}.", parameter="chat_template"
@@ -43,7 +75,7 @@ async def start_template_helper(engine: AsyncLLM) -> None:
     if not (engine.model_config.chat_template or engine.tokenizer.chat_template):
         return
     try:
-        await _pool(False).run(PATIENCE_s, _nothing)
+        await _renderers(False).pool.run(PATIENCE_s, _nothing)
     except (VllmError, OSError) as error:
         logger.debug("No process for chat templates was started ahead: %s", error)
 
@@ -51,13 +83,13 @@ async def start_template_helper(engine: AsyncLLM) -> None:
 def close_template_helpers() -> None:
     """End the processes; the next conversation starts others."""
     for is_foreign in (False, True):
-        _pool(is_foreign).close()
-    _pool.cache_clear()
+        _renderers(is_foreign).pool.close()
+    _renderers.cache_clear()
 
 
 @cache
-def _pool(is_foreign: bool) -> HelperPool:
-    return HelperPool("ForeignTemplates" if is_foreign else "Templates", _prepare, memory_bytes=GIB)
+def _renderers(is_foreign: bool) -> _Renderers:
+    return _Renderers(HelperPool("ForeignTemplates" if is_foreign else "Templates", _prepare, memory_bytes=GIB))
 
 
 # ---- in a helper's process

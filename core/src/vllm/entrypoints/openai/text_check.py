@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from http import HTTPStatus
 
 from fastapi import Request
 
 from vllm.entrypoints.openai.http_errors import ApiError
-from vllm.entrypoints.openai.large_bodies import INLINE_bytes
+from vllm.entrypoints.openai.large_bodies import beside_if_large
 
 __all__ = ["refuse_lone_surrogates"]
 
@@ -22,7 +21,7 @@ async def refuse_lone_surrogates(request: Request) -> None:
     body = await request.body()
     if not any(each in body for each in _SUSPECT):
         return
-    lone = await asyncio.to_thread(_lone_surrogate, body) if len(body) > INLINE_bytes else _lone_surrogate(body)
+    lone = await beside_if_large(request, _lone_surrogate, body)
     if lone is not None:
         raise ApiError(
             HTTPStatus.BAD_REQUEST,

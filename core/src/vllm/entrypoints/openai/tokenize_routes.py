@@ -7,15 +7,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import ConfigDict, Field
 
 from vllm.entrypoints.openai.chat_prompt import chat_prompt
 from vllm.entrypoints.openai.generation import check_model
 from vllm.entrypoints.openai.large_bodies import LargeBodyRoute
 from vllm.entrypoints.openai.prompts import encoded
 from vllm.entrypoints.openai.protocol.chat import ChatRequest
+from vllm.entrypoints.openai.protocol.common import Request as Body
 from vllm.entrypoints.openai.server_state import state_of
+from vllm.entrypoints.openai.streaming import JsonAnswer, answer_unless_gone
 from vllm.entrypoints.openai.text_check import refuse_lone_surrogates
 from vllm.entrypoints.openai.validated import validated
 from vllm.errors import InvalidRequestError
@@ -34,10 +36,10 @@ INLINE_TOKENS = 4096
 TokenId = Annotated[int, Field(ge=0)]
 
 
-class TokenizeRequest(BaseModel):
+class TokenizeRequest(Body):
     """A text, or a chat with all that a chat completion may say."""
 
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
+    model_config = ConfigDict(extra="allow")
     model: str | None = None
     prompt: str | None = None
     messages: list[dict[str, Any]] | None = None
@@ -46,22 +48,26 @@ class TokenizeRequest(BaseModel):
     return_token_strs: bool | None = False
 
 
-class DetokenizeRequest(BaseModel):
+class DetokenizeRequest(Body):
     """Token ids."""
 
-    model_config = ConfigDict(extra="ignore", protected_namespaces=())
     model: str | None = None
     tokens: list[TokenId]
 
 
 @router.post("/tokenize")
-async def tokenize(body: TokenizeRequest, request: Request) -> dict[str, Any]:
+async def tokenize(body: TokenizeRequest, request: Request) -> Response:
     """The ids of a text, how many they are, and how many the model can take."""
+    return await answer_unless_gone(request.receive, _tokenized(body, request))
+
+
+async def _tokenized(body: TokenizeRequest, request: Request) -> Response:
     engine = _engine(request, body.model)
     tokenizer = engine.get_tokenizer()
     ids = await (_of_text(body, engine) if body.messages is None else _of_chat(body, request))
     texts = await _token_strs(tokenizer, ids) if body.return_token_strs else None
-    return {"count": len(ids), "max_model_len": engine.model_config.max_model_len, "tokens": ids, "token_strs": texts}
+    context = engine.model_config.max_model_len
+    return JsonAnswer({"count": len(ids), "max_model_len": context, "tokens": ids, "token_strs": texts})
 
 
 async def _token_strs(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
