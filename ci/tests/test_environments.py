@@ -64,8 +64,11 @@ def test_the_callers_python_settings_do_not_leak(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     monkeypatch.setenv("VLLM_PLUGINS", "none")
     monkeypatch.setenv("PYTHONOPTIMIZE", "1")
+    monkeypatch.setenv("VLLM_CPU_REF_NATIVE", "0")
+    monkeypatch.setenv("VLLM_CPU_REF_BUILD_NATIVE", "0")
     monkeypatch.setenv("PYTEST_ADDOPTS", "-k nothing")
     monkeypatch.setenv("KEPT", "yes")
     environ = clean_environ()
     assert environ["KEPT"] == "yes"
     assert not {"PYTHONPATH", "VLLM_PLUGINS", "PYTHONOPTIMIZE", "PYTEST_ADDOPTS"} & environ.keys()
+    assert not {"VLLM_CPU_REF_NATIVE", "VLLM_CPU_REF_BUILD_NATIVE"} & environ.keys()
