@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
-from pydantic_core import CoreSchema
 
 __all__ = ["GenerationRequest", "Request", "ResponseFormat", "StreamOptions"]
 
@@ -32,7 +31,7 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
         """A list or dict is given up at its first mistake: a report of two million takes minutes, and no other request its turn."""
         schema = handler(source)
         _give_up_early(schema)
