@@ -30,7 +30,11 @@ TESTING = ("pytest", "pytest-timeout", "hypothesis", "xxhash")
 _CLIENTS = ("httpx", "httpx2", "openai", "anthropic", "schemathesis")
 """What tests ask a server with."""
 _CLIENTS_CONSTRAINTS = ROOT / "ci" / "constraints-clients.txt"
-_TRACING = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
+_TRACING = (
+    "opentelemetry-sdk",
+    "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry-exporter-otlp-proto-grpc",
+)
 LIGHT = (
     "numpy",
     "msgspec",

@@ -30,12 +30,16 @@ _EXPORTERS = {
     "http/protobuf": "opentelemetry.exporter.otlp.proto.http",
     "grpc": "opentelemetry.exporter.otlp.proto.grpc",
 }
+_GRPC = "grpc://"
+"""An address that begins so is no other protocol's."""
 _PROTOCOL_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
 
-def check_tracing() -> str:
-    """The module of the exporter that there is. Raises ConfigError where OpenTelemetry's packages are missing."""
+def check_tracing(endpoint: str) -> str:
+    """The module of the exporter for this collector. Raises ConfigError where OpenTelemetry's packages are missing."""
     wanted = next((os.environ[name] for name in _PROTOCOL_VARIABLES if os.environ.get(name)), None)
+    if wanted is None and endpoint.startswith(_GRPC):
+        wanted = "grpc"
     if wanted is not None and wanted not in _EXPORTERS:
         raise ConfigError(
             f"Traces cannot be sent by the protocol {wanted!r} ({_PROTOCOL_VARIABLES[0]}).",
@@ -64,7 +68,7 @@ class RequestTracer:
 
     def __init__(self, endpoint: str, *, model: str) -> None:
         """Raises ConfigError where OpenTelemetry's packages are missing."""
-        exporter = _exporter(check_tracing(), endpoint)
+        exporter = _exporter(check_tracing(endpoint), endpoint)
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -90,13 +94,15 @@ class RequestTracer:
         """All of a request's times are known."""
         from opentelemetry.trace import SpanKind
 
+        # By the clock of the latencies: whatever was done between its arrival and its way to the engine is part of it.
+        end_ns, took_s = time.time_ns(), time.monotonic() - request.request.arrival_time_s
         self._tracer.start_span(
             SPAN,
             context=self._contexts.pop(request.request.request_id, None),
             kind=SpanKind.SERVER,
             attributes=_attributes(request, self._model),
-            start_time=int(request.metrics.arrival_time * 1e9),
-        ).end(time.time_ns())
+            start_time=end_ns - int(took_s * 1e9),
+        ).end(end_ns)
 
     def close(self) -> None:
         """Send what is left, where somebody takes it soon. May be called twice."""

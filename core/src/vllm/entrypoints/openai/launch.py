@@ -53,7 +53,7 @@ def _serve_on(listener: Listener, engine_args: EngineArgs, args: ServerArgs) -> 
     prepare_parsers(args)
     check_users_code(args)
     if args.otlp_traces_endpoint is not None:
-        check_tracing()
+        check_tracing(args.otlp_traces_endpoint)
     config = engine_args.create_engine_config()
     client = start_core(config)
     try:  # what is slow to import: the core starts meanwhile
