@@ -7,13 +7,13 @@ import random
 import socket
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import repeat
 from urllib.parse import urlsplit
 
-from serving_requests import Asked, any_request, one_of_each
+from serving_requests import Asked, any_request, fillers, one_of_each
 
 from vllm.entrypoints.client.http import HttpAnswer, ServerError
 
@@ -201,6 +201,16 @@ class Crowd:
             await asyncio.gather(
                 *(self._count(*each) for each in zip(same_kind, repeat(_reads), chances, strict=False))
             )
+
+    async def fill(self, at_once: int) -> None:
+        """So many clients at once ask what fills the server's bounded places, and read all."""
+        chance = random.Random(self._seed)
+        requests = fillers(chance)
+        await asyncio.gather(*(self._ask_all(requests, chance) for _ in range(at_once)))
+
+    async def _ask_all(self, requests: Iterator[Asked], chance: random.Random) -> None:
+        for asked in requests:
+            await self._count(asked, _reads, chance)
 
     async def press(self, clients: int, is_over: Callable[[], bool]) -> None:
         """So many at a time, until it is over."""

@@ -1,14 +1,16 @@
-"""Owns random requests to a server: every route that generates, every kind of parameter, short and long, and some that are wrong."""
+"""Owns requests to a server: random ones (every route that generates, every kind of parameter, short and long, and some that are wrong),
+and quick ones that fill what it keeps up to a bound.
+"""
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Asked", "any_request", "one_of_each"]
+__all__ = ["Asked", "any_request", "fillers", "one_of_each"]
 
 Body = dict[str, Any]
 _SCHEMA = {
@@ -17,6 +19,13 @@ _SCHEMA = {
     "required": ["city", "age"],
 }
 _TOOL = {"type": "function", "function": {"name": "weather", "parameters": _SCHEMA}}
+_FILLING_GRAMMARS = 3000
+"""Different ones. The server keeps 1,024 verdicts; each of its two helpers, and the engine, 256 compiled, and stops growing after some
+thousand."""
+_FILLING_RESPONSES = 1100
+"""The server keeps 1,000, as long as those that come later: they replace them."""
+_FILLING_PROMPTS, _FILLING_TOKENS = 32, 1000
+"""More than the KV cache of the soak's server holds."""
 _WORDS = ["Count", "Hello", "the", "a", "of", "17", "18", "and", "to", "é", "你好", "🙂", "weather", "in", "\n"]
 
 
@@ -41,6 +50,32 @@ def any_request(chance: random.Random) -> Asked:
 def one_of_each(chance: random.Random) -> list[Asked]:
     """One of each kind."""
     return [make(chance) for make in _KINDS]
+
+
+def fillers(chance: random.Random) -> Iterator[Asked]:
+    """What fills every bounded place of a server once: nothing of it comes again, so that nothing is found there already."""
+    yield from (_token_prompt(chance) for _ in range(_FILLING_PROMPTS))
+    for number in range(_FILLING_GRAMMARS):
+        yield _new_grammar(10_000 + number)
+        if number < _FILLING_RESPONSES:
+            yield _responses(chance)
+
+
+def _token_prompt(chance: random.Random) -> Asked:
+    ids = chance.choices(range(10, 1000), k=_FILLING_TOKENS)
+    return _asked("filling", "/v1/completions", {"prompt": ids, "max_tokens": 1})
+
+
+def _new_grammar(number: int) -> Asked:
+    """Of the forms that `_structured` makes new each time."""
+    forms: list[Body] = [
+        {"json": _SCHEMA | {"title": str(number)}},
+        {"choice": ["yes", "no", str(number)]},
+    ]
+    form = forms[number % len(forms)]
+    return _asked(
+        "filling", "/v1/completions", {"prompt": "Hello", "max_tokens": 1, "structured_outputs": form, "temperature": 0}
+    )
 
 
 def _asked(kind: str, path: str, body: Body) -> Asked:
@@ -116,13 +151,18 @@ def _tools(chance: random.Random) -> Asked:
 
 
 def _other_apis(chance: random.Random) -> Asked:
-    is_stream, most = chance.random() < 0.5, chance.choice([8, 64])
-    if chance.random() < 0.5:
-        return _asked(
-            "responses", "/v1/responses", {"input": _text(chance), "max_output_tokens": most, "stream": is_stream}
-        )
+    return chance.choice([_responses, _messages])(chance)
+
+
+def _responses(chance: random.Random) -> Asked:
+    body: Body = {"input": _text(chance), "max_output_tokens": chance.choice([8, 64]), "stream": chance.random() < 0.5}
+    return _asked("responses", "/v1/responses", body)
+
+
+def _messages(chance: random.Random) -> Asked:
     messages = [{"role": "user", "content": _text(chance)}]
-    return _asked("messages", "/v1/messages", {"messages": messages, "max_tokens": most, "stream": is_stream})
+    body: Body = {"messages": messages, "max_tokens": chance.choice([8, 64]), "stream": chance.random() < 0.5}
+    return _asked("messages", "/v1/messages", body)
 
 
 def _tokenize(chance: random.Random) -> Asked:
