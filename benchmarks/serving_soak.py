@@ -1,11 +1,11 @@
 """A server under random requests for a long time: what it holds at the start, meanwhile, and when all clients have gone.
 
-    python benchmarks/serving_soak.py [--duration 600] [--seed 1] [--clients 24] [--interval 15] [--json FILE] [-- FLAGS OF VLLM SERVE]
+    python benchmarks/serving_soak.py [--duration 600] [--seed 1] [--clients 24] [--interval 10] [--json FILE] [-- FLAGS OF VLLM SERVE]
 
 Starts its own `vllm serve`, with the small model that is inside the package, and always ends it. Requests of every kind, then as many
 different quick ones as fill what the server keeps up to a bound (grammars, verdicts, responses, KV blocks), and then the usual ones for a
 tenth of the time, only warm it up. Then every interval tells resident memory, descriptors and threads of its processes, what runs
-and waits, and KV-cache use. All in all it takes about two minutes more than --duration.
+and waits, and KV-cache use. All in all it takes two to three minutes more than --duration.
 
 Verdict: nothing surprising happened; at rest nothing runs, waits or is cached for a request; processes, descriptors and threads are no
 more than after the warm-up; the server ends with status 0 and leaves no process, shared memory or temporary file; the memory of each kind
