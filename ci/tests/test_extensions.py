@@ -68,7 +68,8 @@ def test_the_wheel_from_the_sdist_is_the_wheel_of_the_tree_in_the_same_bytes(sma
     require_equal("the wheel built from the sdist", two, "the wheel built from the tree", one)
 
 
-def test_it_can_be_left_out(small: Path, tmp_path: Path) -> None:
+def test_it_can_be_left_out_and_then_one_that_lies_in_the_tree_is_left_out_too(small: Path, tmp_path: Path) -> None:
+    (small / "src" / MODULE).write_bytes(b"of an editable installation")
     wheel = scratch.wheel(small, tmp_path / "out", LEFT_OUT)
     assert wheel.name.endswith("-py3-none-any.whl")
     assert MODULE not in members(wheel)
