@@ -99,9 +99,30 @@ def test_others_are_answered_while_a_body_is_read(inside: Served, monkeypatch: p
     inside.run(story())
 
 
-@pytest.mark.parametrize("owner, name", [(InputProcessor, "process"), (completions, "_params")])
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/messages"])
+def test_lists_and_objects_are_bounded(inside: Served, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """Of large bodies; half of what is counted here are objects."""
+    monkeypatch.setattr(large_bodies, "MAX_CONTAINERS", 10)
+    talk = {"messages": [{"role": "user", "content": "Hello"}]}
+
+    def status(containers: int) -> int:
+        """Four are there already."""
+        content = json.dumps(HELLO | talk | {"more": [[], {}] * ((containers - 4) // 2)})
+        return inside.run(inside.http.post(path, content=(" " * 70_000 + content).encode(), headers=JSON)).status_code
+
+    assert [status(10), status(12)] == [200, 400]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "many", "status"),
+    [
+        (InputProcessor, "process", {"stop_token_ids": [7] * 5000}, 200),
+        (InputProcessor, "process", {"prompt": [7] * 5000}, 400),
+        (completions, "_params", {"stop_token_ids": [7] * 40_000}, 200),
+    ],
+)
 def test_others_are_answered_while_many_ids_are_looked_through(
-    inside: Served, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+    inside: Served, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, many: dict[str, Any], status: int
 ) -> None:
     checking, may_go_on = threading.Event(), threading.Event()
     check, on_loop = getattr(owner, name), threading.get_ident()
@@ -115,12 +136,12 @@ def test_others_are_answered_while_many_ids_are_looked_through(
     monkeypatch.setattr(owner, name, slowly)
 
     async def story() -> None:
-        many = asyncio.create_task(inside.http.post("/v1/completions", json=HELLO | {"stop_token_ids": [7] * 40_000}))
+        asked = asyncio.create_task(inside.http.post("/v1/completions", json=HELLO | many))
         assert await asyncio.to_thread(checking.wait, 60)
         assert (await inside.http.post("/v1/completions", json=HELLO)).status_code == 200
-        assert not many.done()
+        assert not asked.done()
         may_go_on.set()
-        assert (await many).status_code == 200
+        assert (await asked).status_code == status
 
     inside.run(story())
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
 import msgspec
@@ -14,6 +15,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from vllm.entrypoints.openai.http_errors import ApiError
 from vllm.entrypoints.openai.validated import validated
 
 __all__ = ["INLINE_bytes", "LargeBodyRoute", "beside_if_large"]
@@ -22,6 +24,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 INLINE_bytes = 1 << 16
 """Up to this the framework takes about a millisecond."""
+MAX_CONTAINERS = 1_000_000
+"""Lists and objects of one body, counted by their brackets, those in texts too: building that many takes more than half a second, in which
+no other thread gets its turn. A text with as many is longer than any context."""
 
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -64,7 +69,14 @@ class _ReadRequest(Request):
 
 
 def _read(request: Request, body: bytes, model: Any) -> Request:
-    """The request with its JSON, or as it was. Raises RequestValidationError for what is no such model."""
+    """The request with its JSON, or as it was. Raises ApiError for too much of it, RequestValidationError for what is no such model."""
+    if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
+        raise ApiError(
+            HTTPStatus.BAD_REQUEST,
+            f"body: holds more than {MAX_CONTAINERS:,} lists and objects, or brackets in its texts.",
+            parameter="body",
+            error_type="Bad Request",
+        )
     try:
         known = _known(body, model)
     except (msgspec.DecodeError, RecursionError):
