@@ -26,6 +26,9 @@ _STAMP = "recipe.sha256"
 _LEAKING = frozenset(
     {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_PLUGINS", "VLLM_PLATFORM", "VLLM_CPU_REF_NATIVE", *BUILT}
     | {"PYTHONOPTIMIZE", "PYTEST_ADDOPTS", "PYTEST_PLUGINS"}  # no asserts, fewer tests: green for nothing
+    # Nothing is compiled at installation: unless the first process keeps what it compiled, each that imports torch takes
+    # three seconds more, and tests start hundreds of them.
+    | {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
     # A hook of git sets these, and then every git command, also one in a clone, means the caller's repository.
     | {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"}
     | {"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_SHALLOW_FILE"}

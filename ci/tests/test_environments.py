@@ -72,3 +72,11 @@ def test_the_callers_python_settings_do_not_leak(monkeypatch: pytest.MonkeyPatch
     assert environ["KEPT"] == "yes"
     assert not {"PYTHONPATH", "VLLM_PLUGINS", "PYTHONOPTIMIZE", "PYTEST_ADDOPTS"} & environ.keys()
     assert not {"VLLM_CPU_REF_NATIVE", "VLLM_CPU_REF_BUILD_NATIVE"} & environ.keys()
+
+
+def test_what_one_process_compiled_the_next_need_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "elsewhere"))
+    (tmp_path / "module.py").touch()
+    subprocess.run([sys.executable, "-c", "import module"], cwd=tmp_path, env=clean_environ(), check=True)
+    assert list((tmp_path / "__pycache__").iterdir())
