@@ -27,6 +27,9 @@ nox.options.error_on_missing_interpreters = False
 MATRIX = declared.load()
 """`ci/matrix.toml`."""
 
+MUTANTS = "core/tests/mutants"
+"""Tests of core with a session of their own."""
+
 
 def run(session: nox.Session, *command: str | Path, env: Mapping[str, str] = MappingProxyType({})) -> None:
     """Run a command in one of CI's environments, with none of the caller's Python settings."""
@@ -100,12 +103,15 @@ def notorch_tests(session: nox.Session, py: str) -> None:
 
 @nox.session
 def core(session: nox.Session) -> None:
-    """Core's tests, with torch and cpu_ref; two at a time, but for those marked `alone`. With options for pytest one at a time."""
+    """Core's tests, with torch and cpu_ref; two at a time, but for those marked `alone`. With options for pytest one at a time.
+
+    The session `mutants` runs the rest.
+    """
     pytest = (recipes.torch().python, "-m", "pytest", "core/tests")
     if session.posargs:
         run(session, *pytest, *session.posargs, env=recipes.ONE_THREAD)
         return
-    run_tests(session, *pytest, "-m", "not alone")
+    run_tests(session, *pytest, "-m", "not alone", f"--ignore={MUTANTS}")
     run(session, *pytest, "-m", "alone", env=recipes.ONE_THREAD)
 
 
@@ -119,8 +125,8 @@ def clients(session: nox.Session) -> None:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Which law of the conformance kit catches which broken variant of cpu_ref, as a table; fails if one survives."""
-    run(session, recipes.torch().python, "-m", "core.tests.mutants", *session.posargs, env=recipes.ONE_THREAD)
+    """Core's tests that the conformance kit catches each broken variant of cpu_ref, with a table: which law caught which."""
+    run(session, recipes.torch().python, "-m", "pytest", MUTANTS, *session.posargs, env=recipes.ONE_THREAD)
 
 
 @nox.session

@@ -27,7 +27,8 @@ def pair() -> Iterator[Workplace]:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.__name__ for mutant in MUTANTS])
 def test_it_is_caught(mutant: type[Mutant], pair: Workplace, record_property: Callable[[str, object], None]) -> None:
     caught = caught_by(mutant, pair)
-    record_property("caught by", ", ".join(caught))
+    laws = ", ".join(f"`{law}`" for law in caught) or "**nothing: it survives**"
+    record_property("mutant", f"| {mutant.__name__} | {inspect.getdoc(mutant)} | {laws} |")
     assert set(caught) == set(mutant.caught_by), f"{inspect.getdoc(mutant)} The kit saw only {caught}"
 
 
