@@ -182,7 +182,7 @@ class Crowd:
     """Clients that come, ask something, behave somehow, and go; all drawn from one seed each."""
 
     def __init__(self, url: str, seed: int) -> None:
-        self._url, self._seed = url, seed
+        self._url, self._seed, self._presses = url, seed, 0
         self.outcomes: Counter[str] = Counter()
         """How requests ended."""
         self.kinds: Counter[str] = Counter()
@@ -202,21 +202,24 @@ class Crowd:
                 *(self._count(*each) for each in zip(same_kind, repeat(_reads), chances, strict=False))
             )
 
-    async def fill(self, at_once: int) -> None:
-        """So many clients at once ask what fills the server's bounded places, and read all."""
+    async def fill(self, clients: int) -> None:
+        """Half of them ask what fills the server's bounded places; the others do as always, so that what is kept lies among the rest."""
         chance = random.Random(self._seed)
         requests = fillers(chance)
-        await asyncio.gather(*(self._ask_all(requests, chance) for _ in range(at_once)))
+        filling = asyncio.gather(*(self._ask_all(requests, chance) for _ in range(clients // 2)))
+        await asyncio.gather(filling, self.press(clients - clients // 2, filling.done))
 
     async def _ask_all(self, requests: Iterator[Asked], chance: random.Random) -> None:
         for asked in requests:
             await self._count(asked, _reads, chance)
 
     async def press(self, clients: int, is_over: Callable[[], bool]) -> None:
-        """So many at a time, until it is over."""
-        await asyncio.gather(*(self._one_after_another(self._seed * 1000 + index, is_over) for index in range(clients)))
+        """So many at a time, until it is over; other requests each time."""
+        self._presses += 1
+        seeds = [f"{self._seed} {self._presses} {index}" for index in range(clients)]
+        await asyncio.gather(*(self._one_after_another(seed, is_over) for seed in seeds))
 
-    async def _one_after_another(self, seed: int, is_over: Callable[[], bool]) -> None:
+    async def _one_after_another(self, seed: str, is_over: Callable[[], bool]) -> None:
         chance = random.Random(seed)
         while not is_over():
             manner = chance.choices(list(_MANNERS), weights=list(_MANNERS.values()))[0]
