@@ -2,10 +2,10 @@
 
     python benchmarks/serving_soak.py [--duration 600] [--seed 1] [--clients 24] [--interval 10] [--json FILE] [-- FLAGS OF VLLM SERVE]
 
-Starts its own `vllm serve`, with the small model that is inside the package, and always ends it. Requests of every kind, then as many
-different quick ones as fill what the server keeps up to a bound (grammars, verdicts, responses, KV blocks), and then the usual ones for a
-tenth of the time, only warm it up. Then every interval tells resident memory, descriptors and threads of its processes, what runs
-and waits, and KV-cache use. All in all it takes two to three minutes more than --duration.
+Starts its own `vllm serve`, with the small model that is inside the package, and always ends it. Three things only warm it up: requests of
+every kind; among usual ones, as many different quick ones as fill what the server keeps up to a bound (grammars, verdicts, responses, KV
+blocks); and the usual ones for a twentieth of the time. Then every interval tells resident memory, descriptors and threads of its
+processes, what runs and waits, and KV-cache use. On an idle machine it takes two to three minutes more than --duration.
 
 Verdict: nothing surprising happened; at rest nothing runs, waits or is cached for a request; processes, descriptors and threads are no
 more than after the warm-up; the server ends with status 0 and leaves no process, shared memory or temporary file; the memory of each kind
@@ -98,7 +98,7 @@ class Soak:
         _print(await self.look())
         await self.crowd.fill(args.clients)
         _print(await self.look())
-        await self._press(args.clients, args.duration / 10)
+        await self._press(args.clients, args.duration / 20)
 
     def _grown(self, most_mb: float) -> str:
         for name, growth in self.growths.items():
