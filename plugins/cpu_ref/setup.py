@@ -18,7 +18,7 @@ from setuptools import Extension, setup
 _SWITCH = "VLLM_CPU_REF_BUILD_NATIVE"
 _KERNELS = Path("src/vllm_cpu_ref/native/kernels")
 _SOURCES, _HEADERS = sorted(_KERNELS.glob("*.cpp")), sorted(_KERNELS.glob("*.h"))
-_COMPILE = ("-std=c++17", "-O3", "-g0", "-fopenmp", "-fno-math-errno", "-fvisibility=hidden", "-Wno-psabi")
+_COMPILE = ("-std=c++17", "-O2", "-g0", "-fopenmp", "-fno-math-errno", "-fvisibility=hidden", "-Wno-psabi")
 """Linked without OpenMP: torch has loaded its runtime before, and both must share one pool of threads."""
 
 

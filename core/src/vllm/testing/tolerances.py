@@ -1,6 +1,8 @@
 """Owns every tolerance of the kit: one table, by dtype. A law's error is reported against its limit even where it holds.
 
-Sixteen bits: a few units in the last place of values near one, as implementations that accumulate in fp32 leave them.
+Sixteen bits: a few units in the last place of values near one, as implementations that accumulate in fp32 leave them. Log-probabilities
+of two sound bfloat16 runs of the embedded model were 0.011 apart in the mean and up to 0.37, in the tail of some thousand: so the mean
+tells a wrong computation, the limit of a single one only a gross one.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
             quantised_logprob=0.6, quantised_mean_logprob=0.12,
         ),
         "bfloat16": Tolerance(
-            attention=1e-2, op=1.6e-2, logprob=0.3, mean_logprob=0.1, tokens_are_equal=False,
+            attention=1e-2, op=1.6e-2, logprob=0.45, mean_logprob=0.1, tokens_are_equal=False,
             quantised_logprob=1.2, quantised_mean_logprob=0.25,
         ),
         "float16": Tolerance(

@@ -51,8 +51,8 @@ class CpuRefPlatform(Platform):
         return ("bfloat16", "float16", "float32")
 
     def get_attn_backend_cls(self) -> str:
-        """The backend beside this file."""
-        return "vllm_cpu_ref.attention.PagedTorchAttention"
+        """With a kernel where it is compiled in, else the one beside this file."""
+        return "vllm_cpu_ref.native.attention.NativePagedAttention"
 
     def capabilities(self) -> Mapping[Feature, Capability]:
         """What is left out here counts as absent, with a sentence that the user sees; so say why."""
@@ -85,8 +85,12 @@ class CpuRefPlatform(Platform):
         return min(available_bytes, DEFAULT_KV_CACHE_BYTES, int(free_bytes * share))
 
     def op_overrides(self) -> Mapping[str, str]:
-        """Where torch has a better kernel on a CPU than the core's definition of an op, which runs anywhere."""
-        return {"w8a8_int8_linear": "vllm_cpu_ref.ops.CpuW8A8Int8Linear"}
+        """Where there is a better kernel for a CPU than the core's definition of an op, which runs anywhere."""
+        return {
+            "w8a8_int8_linear": "vllm_cpu_ref.ops.CpuW8A8Int8Linear",
+            "rms_norm": "vllm_cpu_ref.native.ops.NativeRMSNorm",
+            "rotary_embedding": "vllm_cpu_ref.native.ops.NativeRotaryEmbedding",
+        }
 
     def device_count(self) -> int:
         """Ranks that make sense here: one per core. More would only take turns."""

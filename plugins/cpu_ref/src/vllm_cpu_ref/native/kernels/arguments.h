@@ -1,0 +1,64 @@
+// Owns what Python hands to the kernels: addresses, sizes, distances between rows. One struct per kernel; no kernel owns memory.
+//
+// Legend: T tokens, N rows (requests), H query heads, K key/value heads, D head size. Distances are in elements.
+
+#pragma once
+
+#include <cstdint>
+
+enum class Type : int { float32 = 0, bfloat16 = 1, float16 = 2 };
+
+struct AttentionArguments {
+    void* out_THD;
+    const void* q_THD;
+    int64_t q_token_distance, q_head_distance;
+    const void* k_TKD;
+    int64_t k_token_distance, k_head_distance;
+    const void* v_TKD;
+    int64_t v_token_distance, v_head_distance;
+    void* k_cache;  // [blocks, K, D, block_size]
+    void* v_cache;  // [blocks, K, block_size, D]
+    const int64_t* slot_mapping_T;
+    const int64_t* query_start_N1;
+    const int64_t* seq_lens_N;
+    const int32_t* block_table_NB;
+    int64_t table_distance;
+    int64_t num_slots, num_rows, num_heads, num_kv_heads, head_size, block_size;
+    double scale;
+    int64_t sliding_window;  // 0: none
+    double logits_soft_cap;  // 0: none
+};
+
+struct NormArguments {
+    void* out;
+    void* sum;             // x + residual; null without a residual
+    const void* x;
+    const void* residual;  // null: none
+    const void* weight;
+    int64_t num_rows, size;
+    double epsilon;
+};
+
+struct RotaryArguments {
+    void* out_THD;
+    const void* x_THD;
+    int64_t x_token_distance, x_head_distance;
+    const void* cos_TR;
+    const void* sin_TR;
+    int64_t angle_distance;  // between tokens, of both
+    int64_t num_tokens, num_heads, head_size, rotary_size;
+};
+
+// The kernels for one instruction set.
+struct Kernels {
+    const char* instruction_set;
+    void (*attention)(Type, const AttentionArguments&);
+    void (*rms_norm)(Type, const NormArguments&);
+    void (*rotary)(Type, const RotaryArguments&);
+};
+
+extern const Kernels PLAIN;
+#ifdef __x86_64__
+extern const Kernels AVX2;
+extern const Kernels AVX512;
+#endif

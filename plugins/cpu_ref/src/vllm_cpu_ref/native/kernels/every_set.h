@@ -1,0 +1,27 @@
+// What is compiled once per instruction set. A file that includes this has chosen the set (`#pragma GCC target`) and named it (SET).
+
+#define STRING_OF(name) #name
+#define NAME_OF(name) STRING_OF(name)
+
+namespace {
+#include "vectors.h"
+
+#include "attention.h"
+#include "elementwise.h"
+
+template <template <typename> class Kernel, typename Arguments>
+void by_type(Type type, const Arguments& arguments) {
+    switch (type) {
+        case Type::float32: return Kernel<float>::run(arguments);
+        case Type::bfloat16: return Kernel<BFloat16>::run(arguments);
+        case Type::float16: return Kernel<Half>::run(arguments);
+    }
+}
+}  // namespace
+
+extern const Kernels SET = {
+    NAME_OF(SET),
+    by_type<Attention, AttentionArguments>,
+    by_type<RmsNorm, NormArguments>,
+    by_type<Rotary, RotaryArguments>,
+};

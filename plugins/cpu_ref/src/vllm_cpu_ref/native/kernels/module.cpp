@@ -1,0 +1,157 @@
+// Owns the Python side of the kernels: numbers in, nothing out. Addresses are plain ints (`Tensor.data_ptr()`), so this needs neither torch
+// nor numpy to compile, and CPython's limited API makes one binary serve every Python from 3.10 on.
+//
+// Whoever calls has checked shapes, types and strides: vllm_cpu_ref/native/*.py does.
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <new>
+#include <stdexcept>
+
+#include "arguments.h"
+
+namespace {
+
+const Kernels& best() {
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))
+        return AVX512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return AVX2;
+#endif
+    return PLAIN;
+}
+
+const Kernels* chosen = nullptr;
+
+// Takes a call's arguments one after the other. The first one is the Type.
+class Reader {
+  public:
+    Reader(PyObject* const* arguments, Py_ssize_t count) : next_(arguments), end_(arguments + count) {}
+
+    int64_t integer() { return checked(PyLong_AsLongLong(next())); }
+    void* address() { return checked(PyLong_AsVoidPtr(next())); }
+    double number() { return checked(PyFloat_AsDouble(next())); }
+    Type type() { return (Type)integer(); }
+    bool is_at_end() const { return next_ == end_; }
+
+  private:
+    PyObject* next() {
+        if (next_ == end_) throw std::invalid_argument("too few arguments");
+        return *next_++;
+    }
+
+    template <typename T>
+    T checked(T value) {
+        if (PyErr_Occurred()) throw std::invalid_argument("not a number");
+        return value;
+    }
+
+    PyObject* const* next_;
+    PyObject* const* end_;
+};
+
+AttentionArguments read(Reader& from, AttentionArguments a) {
+    a.out_THD = from.address();
+    a.q_THD = from.address(), a.q_token_distance = from.integer(), a.q_head_distance = from.integer();
+    a.k_TKD = from.address(), a.k_token_distance = from.integer(), a.k_head_distance = from.integer();
+    a.v_TKD = from.address(), a.v_token_distance = from.integer(), a.v_head_distance = from.integer();
+    a.k_cache = from.address(), a.v_cache = from.address();
+    a.slot_mapping_T = (const int64_t*)from.address();
+    a.query_start_N1 = (const int64_t*)from.address();
+    a.seq_lens_N = (const int64_t*)from.address();
+    a.block_table_NB = (const int32_t*)from.address(), a.table_distance = from.integer();
+    a.num_slots = from.integer(), a.num_rows = from.integer();
+    a.num_heads = from.integer(), a.num_kv_heads = from.integer();
+    a.head_size = from.integer(), a.block_size = from.integer();
+    a.scale = from.number(), a.sliding_window = from.integer(), a.logits_soft_cap = from.number();
+    return a;
+}
+
+NormArguments read(Reader& from, NormArguments a) {
+    a.out = from.address(), a.sum = from.address(), a.x = from.address(), a.residual = from.address();
+    a.weight = from.address(), a.num_rows = from.integer(), a.size = from.integer(), a.epsilon = from.number();
+    return a;
+}
+
+RotaryArguments read(Reader& from, RotaryArguments a) {
+    a.out_THD = from.address(), a.x_THD = from.address();
+    a.x_token_distance = from.integer(), a.x_head_distance = from.integer();
+    a.cos_TR = from.address(), a.sin_TR = from.address(), a.angle_distance = from.integer();
+    a.num_tokens = from.integer(), a.num_heads = from.integer();
+    a.head_size = from.integer(), a.rotary_size = from.integer();
+    return a;
+}
+
+// Without the GIL: other threads of the engine go on meanwhile.
+template <typename Arguments>
+PyObject* call(void (*kernel)(Type, const Arguments&), PyObject* const* arguments, Py_ssize_t count) {
+    try {
+        Reader reader(arguments, count);
+        const Type type = reader.type();
+        const Arguments read_arguments = read(reader, Arguments{});
+        if (!reader.is_at_end()) throw std::invalid_argument("too many arguments");
+        Py_BEGIN_ALLOW_THREADS
+        kernel(type, read_arguments);
+        Py_END_ALLOW_THREADS
+    } catch (const std::exception& error) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, error.what());
+        return nullptr;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject* attention(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+    return call(chosen->attention, arguments, count);
+}
+
+PyObject* rms_norm(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+    return call(chosen->rms_norm, arguments, count);
+}
+
+PyObject* rotary(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+    return call(chosen->rotary, arguments, count);
+}
+
+PyObject* instruction_set(PyObject*, PyObject*) {
+    return PyUnicode_FromString(chosen->instruction_set);
+}
+
+// For tests: every set that this processor has must give the same.
+PyObject* use(PyObject*, PyObject* name) {
+    const Kernels* known[] = {
+        &PLAIN,
+#ifdef __x86_64__
+        &AVX2, best().instruction_set == AVX512.instruction_set ? &AVX512 : nullptr,
+#endif
+    };
+    for (const Kernels* each : known)
+        if (each && PyUnicode_CompareWithASCIIString(name, each->instruction_set) == 0) {
+            chosen = each;
+            Py_RETURN_NONE;
+        }
+    PyErr_Format(PyExc_ValueError, "this processor has no kernels named %R", name);
+    return nullptr;
+}
+
+PyMethodDef METHODS[] = {
+    {"attention", (PyCFunction)(void (*)())attention, METH_FASTCALL, nullptr},
+    {"rms_norm", (PyCFunction)(void (*)())rms_norm, METH_FASTCALL, nullptr},
+    {"rotary", (PyCFunction)(void (*)())rotary, METH_FASTCALL, nullptr},
+    {"instruction_set", instruction_set, METH_NOARGS, nullptr},
+    {"use", use, METH_O, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyModuleDef MODULE = {
+    PyModuleDef_HEAD_INIT, "_kernels", "CPU kernels; called with addresses by the modules beside this one.", -1, METHODS,
+    nullptr, nullptr, nullptr, nullptr,
+};
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit__kernels() {
+    chosen = &best();
+    return PyModule_Create(&MODULE);
+}

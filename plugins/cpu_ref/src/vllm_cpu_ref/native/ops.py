@@ -1,0 +1,73 @@
+"""The core's small ops with C++ kernels: norm and rotation. In plain torch each is four to eight calls.
+
+Inside `torch.compile`, and for what the kernels do not cover, each is the core's definition. Legend: `…H` any leading dimensions, T tokens,
+D head size, R rotating dimensions.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from vllm.model_executor.ops.norm import RMSNorm
+from vllm.model_executor.ops.rotary import RotaryEmbedding
+from vllm_cpu_ref.native.library import TYPES, kernels
+
+__all__ = ["NativeRMSNorm", "NativeRotaryEmbedding"]
+
+
+class NativeRMSNorm(RMSNorm):
+    """One pass, with the residual's addition."""
+
+    def __init__(self, size: int, eps: float, *, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__(size, eps, dtype=dtype, device=device)
+        self.kernels = kernels()
+
+    def forward(
+        self, x_H: torch.Tensor, residual_H: torch.Tensor | None = None
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        module, weight_H = self.kernels, self.weight
+        others = (weight_H,) if residual_H is None else (weight_H, residual_H)
+        if module is None or torch.compiler.is_compiling() or not _usable(x_H, *others):
+            return self.forward_native(x_H, residual_H)
+        x_H = x_H.contiguous()
+        out_H = torch.empty_like(x_H)
+        size = x_H.shape[-1]
+        num_rows = x_H.numel() // size
+        if residual_H is None:
+            module.rms_norm(
+                TYPES[x_H.dtype], out_H.data_ptr(), 0, x_H.data_ptr(), 0, weight_H.data_ptr(), num_rows, size, self.eps
+            )
+            return out_H
+        residual_H = residual_H.contiguous()
+        sum_H = torch.empty_like(x_H)
+        module.rms_norm(
+            TYPES[x_H.dtype], out_H.data_ptr(), sum_H.data_ptr(), x_H.data_ptr(), residual_H.data_ptr(),
+            weight_H.data_ptr(), num_rows, size, self.eps,
+        )  # fmt: skip
+        return out_H, sum_H
+
+
+class NativeRotaryEmbedding(RotaryEmbedding):
+    """Pairs (i, i + F) only; interleaved ones stay with torch."""
+
+    def __init__(self, *, interleaved: bool = False) -> None:
+        super().__init__(interleaved=interleaved)
+        self.kernels = None if interleaved else kernels()
+
+    def forward(self, x_THD: torch.Tensor, cos_TR: torch.Tensor, sin_TR: torch.Tensor) -> torch.Tensor:
+        module = self.kernels
+        dense = x_THD.stride(-1) == cos_TR.stride(-1) == sin_TR.stride(-1) == 1 and cos_TR.stride() == sin_TR.stride()
+        if module is None or torch.compiler.is_compiling() or not dense or not _usable(x_THD, cos_TR, sin_TR):
+            return self.forward_native(x_THD, cos_TR, sin_TR)
+        out_THD = torch.empty(x_THD.shape, dtype=x_THD.dtype)
+        module.rotary(
+            TYPES[x_THD.dtype], out_THD.data_ptr(), x_THD.data_ptr(), x_THD.stride(0), x_THD.stride(1),
+            cos_TR.data_ptr(), sin_TR.data_ptr(), cos_TR.stride(0), *x_THD.shape, cos_TR.shape[-1],
+        )  # fmt: skip
+        return out_THD
+
+
+def _usable(x: torch.Tensor, *others: torch.Tensor) -> bool:
+    """Whether the kernels take these: one dtype that they know, numbers in this machine's memory, something to do."""
+    dtype = x.dtype
+    return dtype in TYPES and x.is_cpu and x.numel() > 0 and all(each.dtype is dtype for each in others)
