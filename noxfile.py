@@ -98,7 +98,7 @@ def notorch_tests(session: nox.Session, py: str) -> None:
         session.skip(str(missing))
     run(session, environment.python, "-m", "ci.notorch")
     tests = [f"{CORE.folder}/{each}" for each in MATRIX.row(CORE).variants[0].tests]
-    run(session, environment.python, "-m", "pytest", *tests, *session.posargs)
+    run(session, environment.python, "-m", "pytest", *tests, *(session.posargs or TWO_AT_A_TIME))
 
 
 @nox.session
@@ -126,7 +126,8 @@ def clients(session: nox.Session) -> None:
 @nox.session
 def mutants(session: nox.Session) -> None:
     """Core's tests that the conformance kit catches each broken variant of cpu_ref, with a table: which law caught which."""
-    run(session, recipes.torch().python, "-m", "pytest", MUTANTS, *session.posargs, env=recipes.ONE_THREAD)
+    pytest = (recipes.torch().python, "-m", "pytest", MUTANTS)
+    run(session, *pytest, *(session.posargs or ("-n", "2")), env=recipes.ONE_THREAD)
 
 
 @nox.session

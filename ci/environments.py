@@ -23,6 +23,8 @@ __all__ = ["CONSTRAINTS", "Environment", "InterpreterMissing", "Recipe", "clean_
 
 CONSTRAINTS = ROOT / "ci" / "constraints.txt"
 _STAMP = "recipe.sha256"
+_BUILDERS = ("setuptools", "setuptools-scm")
+"""What our packages are built with: there already, it need not be installed anew for each of them."""
 _LEAKING = frozenset(
     {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_PLUGINS", "VLLM_PLATFORM", "VLLM_CPU_REF_NATIVE", *BUILT}
     | {"PYTHONOPTIMIZE", "PYTEST_ADDOPTS", "PYTEST_PLUGINS"}  # no asserts, fewer tests: green for nothing
@@ -57,7 +59,15 @@ class Recipe:
     def digest(self) -> str:
         """Changes with everything that decides the content, the packages' metadata included."""
         metadata = [(entry.path / "pyproject.toml").read_text() for entry in self.packages]
-        texts = [self.python, *self.requirements, str(self.bare), *self.alone, self.constraints.read_text(), *metadata]
+        texts = [
+            self.python,
+            *_BUILDERS,
+            *self.requirements,
+            str(self.bare),
+            *self.alone,
+            self.constraints.read_text(),
+            *metadata,
+        ]
         return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
@@ -116,22 +126,25 @@ def ensure(path: Path, recipe: Recipe) -> Environment:
 
 
 def _fill(environment: Environment, recipe: Recipe) -> None:
-    editable = tuple(_editable(entry) for entry in recipe.packages)
     if recipe.bare:
-        environment.install(*recipe.requirements)
-        environment.install("--no-deps", *editable, env=LEFT_OUT)
+        environment.install(*_BUILDERS, *recipe.requirements)
+        _build(environment, recipe.packages, LEFT_OUT)
     else:
-        environment.install(*recipe.requirements, *editable, env=LEFT_OUT)
+        if recipe.packages:
+            environment.install(*_BUILDERS)
+            _build(environment, recipe.packages, LEFT_OUT)
+        environment.install(*recipe.requirements, *(entry.distribution for entry in recipe.packages))
     if recipe.alone:
         environment.install("--no-deps", *recipe.alone)
 
 
 def _compile(environment: Environment, packages: Sequence[Package]) -> None:
     """Build what packages hold of compiled modules, unless another environment has done so since their sources changed."""
-    for entry in packages:
-        if not is_current(entry):
-            environment.install("--no-deps", _editable(entry), env=BUILT)
+    _build(environment, [entry for entry in packages if not is_current(entry)], BUILT)
 
 
-def _editable(entry: Package) -> str:
-    return f"--editable=./{entry.folder}"
+def _build(environment: Environment, packages: Sequence[Package], env: Mapping[str, str]) -> None:
+    """Install the packages editable, without what they depend on."""
+    if packages:
+        editable = (f"--editable=./{entry.folder}" for entry in packages)
+        environment.install("--no-build-isolation", "--no-deps", *editable, env=env)

@@ -101,7 +101,8 @@ def other_pair(release: str) -> Environment:
 
 def without_torch(python: str) -> Environment:
     """Core and cpu_ref bare, with those of their dependencies that are light; raises `InterpreterMissing`."""
-    recipe = Recipe(python=python, requirements=(*LIGHT, *TESTING), packages=(CORE, package("cpu_ref")), bare=True)
+    requirements = (*LIGHT, "pytest-xdist", *TESTING)
+    recipe = Recipe(python=python, requirements=requirements, packages=(CORE, package("cpu_ref")), bare=True)
     return ensure(ROOT / ".nox" / f"notorch-{python}", recipe)
 
 

@@ -86,6 +86,7 @@ def check(tools: Environment, work: Path) -> None:
         build(tools, package(name), work / "dist")
     # Beside where this machine keeps its torch; as addresses, since pip splits at blanks, and a path may hold some.
     links = f"{os.environ.get('PIP_FIND_LINKS', '')} {(work / 'dist').as_uri()}".strip()
-    pip = {"PIP_FIND_LINKS": links, "PIP_CONSTRAINT": CONSTRAINTS.as_uri(), "PIP_QUIET": "1", "PIP_NO_COMPILE": "1"}
+    # PIP_NO_COMPILE=1 would mean that it compiles: pip takes the value for that of the option which the name denies.
+    pip = {"PIP_FIND_LINKS": links, "PIP_CONSTRAINT": CONSTRAINTS.as_uri(), "PIP_QUIET": "1", "PIP_COMPILE": "0"}
     env = clean_environ() | pip | {"OMP_NUM_THREADS": "1"}
     run_steps(steps(PAGE.read_text(encoding="utf-8")), folder, env)
