@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import sysconfig
 import tempfile
 from pathlib import Path
@@ -20,6 +21,8 @@ _KERNELS = Path("src/vllm_cpu_ref/native/kernels")
 _SOURCES, _HEADERS = sorted(_KERNELS.glob("*.cpp")), sorted(_KERNELS.glob("*.h"))
 _COMPILE = ("-std=c++17", "-O2", "-g0", "-fopenmp", "-fno-math-errno", "-fvisibility=hidden", "-Wno-psabi")
 """Linked without OpenMP: torch has loaded its runtime before, and both must share one pool of threads."""
+_MORE = {"aarch64": ("-fno-tree-forwprop",)}
+"""GCC 12 stops there with an internal error at a float that is rounded to a half and read again."""
 
 
 def fingerprint() -> str:
@@ -43,7 +46,7 @@ def kernels() -> Extension:
         depends=[str(path) for path in _HEADERS],
         language="c++",
         define_macros=[("Py_LIMITED_API", "0x030A0000")],
-        extra_compile_args=list(_COMPILE),
+        extra_compile_args=[*_COMPILE, *_MORE.get(platform.machine(), ())],
         # -lgcc, whole: what converts halves is new in GCC 12, so the libgcc of an older machine lacks it.
         extra_link_args=["-lgcc", f"-Wl,--build-id=0x{fingerprint()}"],
         py_limited_api=True,
