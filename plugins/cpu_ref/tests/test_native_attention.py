@@ -151,6 +151,41 @@ def test_a_row_depends_on_itself_alone_to_the_last_bit() -> None:
         at += count
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("window", [None, 40])
+def test_neither_blocks_nor_cuts_change_a_bit(dtype: torch.dtype, window: int | None) -> None:
+    """The last token of 150, alone or with up to 149 before it, in blocks that are read as they lie and in others."""
+    torch.manual_seed(4)
+    native = NativePagedAttention(HOST)
+    q_THD, k_TKD, v_TKD = (torch.randn(150, heads, 64).to(dtype) for heads in (6, 2, 2))
+    spec = AttentionSpec(num_heads=6, num_kv_heads=2, head_size=64, scale=0.125, sliding_window=window)
+    found = []
+    for block_size in (16, 1, 4, 48, 128):
+        table_NB, num_blocks = table_of([(150, 150)], block_size)
+        shapes = native.kv_cache_shapes(num_blocks, block_size, 2, 64)
+        cache = tuple(torch.zeros(shape, dtype=dtype) for shape in shapes)
+        for count in (150, 1, 3, 13, 65):  # the first one fills the cache
+            metadata = native.build_metadata(batch_of([(150, count)], block_size, table_NB))
+            found.append(native.forward(q_THD[-count:], k_TKD[-count:], v_TKD[-count:], cache, metadata, spec)[-1])
+    assert all(torch.equal(each, found[0]) for each in found)
+
+
+def test_the_result_has_the_queries_dtype_whatever_the_cache_has() -> None:
+    """`--kv-cache-dtype float32` with a model in bfloat16."""
+    torch.manual_seed(3)
+    table_NB, num_blocks = table_of([(20, 20)], 16)
+    batch = batch_of([(20, 20)], 16, table_NB)
+    spec = AttentionSpec(num_heads=4, num_kv_heads=2, head_size=32, scale=0.2)
+    tokens = [torch.randn(20, heads, 32, dtype=torch.bfloat16) for heads in (4, 2, 2)]
+    found_THD, wanted_THD = (
+        backend.forward(*tokens, tuple(map(torch.zeros, shapes)), backend.build_metadata(batch), spec)
+        for backend in (NativePagedAttention(HOST), PagedTorchAttention(HOST))
+        for shapes in [backend.kv_cache_shapes(num_blocks, 16, 2, 32)]
+    )
+    assert found_THD.dtype is torch.bfloat16
+    torch.testing.assert_close(found_THD, wanted_THD, atol=TOLERANCE[torch.bfloat16], rtol=0)
+
+
 def test_padding_comes_out_as_zeros() -> None:
     table_NB, num_blocks = table_of([(3, 3)], 16)
     batch = replace(batch_of([(3, 3)], 16, table_NB), slot_mapping_T=np.array([16, 17, 18, 0, 1]))

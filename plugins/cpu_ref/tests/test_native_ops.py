@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from vllm.errors import ConfigError
 from vllm_cpu_ref.native import library
 from vllm_cpu_ref.native.ops import NativeRMSNorm, NativeRotaryEmbedding
 
@@ -52,6 +54,18 @@ def test_what_the_kernels_do_not_know_is_the_definition() -> None:
     assert torch.equal(pairs(x_THD, angles_TR, angles_TR), pairs.forward_native(x_THD, angles_TR, angles_TR))
 
 
+def test_what_torch_would_spread_is_not_read_past_its_end() -> None:
+    """One residual, or one token's angles, for all: nothing in the core does that, and the kernels cannot."""
+    norm, rotate = NativeRMSNorm(8, 1e-5, dtype=torch.float32, device=HOST), NativeRotaryEmbedding()
+    x_H, residual_H = torch.randn(3, 8), torch.randn(1, 8)
+    for found_H, wanted_H in zip(norm(x_H, residual_H), norm.forward_native(x_H, residual_H), strict=True):
+        assert torch.equal(found_H, wanted_H)
+    x_THD, cos_TR, sin_TR = torch.randn(3, 2, 8), torch.randn(1, 8), torch.randn(1, 8)
+    assert torch.equal(rotate(x_THD, cos_TR, sin_TR), rotate.forward_native(x_THD, cos_TR, sin_TR))
+    with pytest.raises(RuntimeError, match="size"):
+        norm(torch.randn(3, 7))
+
+
 def test_a_nan_stays_one() -> None:
     norm = NativeRMSNorm(20, 1e-5, dtype=torch.bfloat16, device=HOST)
     x_H = torch.ones(2, 20, dtype=torch.bfloat16)
@@ -65,5 +79,31 @@ def test_wrong_calls_are_errors() -> None:
         KERNELS.rotary(0)
     with pytest.raises(TypeError):
         KERNELS.rms_norm("x")
+    with pytest.raises(TypeError, match="no such type"):
+        KERNELS.rotary(3, *[0] * 12)
     with pytest.raises(ValueError, match="no kernels named 'SSE9'"):
         KERNELS.use("SSE9")
+
+
+def test_a_step_without_memory_is_an_error_not_the_end_of_the_process() -> None:
+    """Heads of 2^50 numbers: what allocates does so before the threads start, and holds the GIL again when it fails."""
+    nowhere, zeros = [0] * 12, torch.zeros(2, dtype=torch.int64)
+    with pytest.raises(MemoryError):
+        KERNELS.attention(0, *nowhere, *[zeros.data_ptr()] * 4, 1, 0, 1, 1, 1, 2**50, 16, 1.0, 0, 0.0)
+
+
+def test_a_setting_that_is_neither_on_nor_off_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(library.VARIABLE, "plain")
+    with pytest.raises(ConfigError, match="VLLM_CPU_REF_NATIVE is 'plain', but it must be one of 1, true"):
+        library.kernels.__wrapped__()
+    monkeypatch.setenv(library.VARIABLE, "Off")
+    assert library.kernels.__wrapped__() is None
+
+
+def test_what_is_compiled_for_an_instruction_set_shares_nothing_with_the_others() -> None:
+    """A function template of the standard library is one function in the whole program, where it is not inlined: a processor may then run
+    the one that was compiled for another. A kernel that needs such a thing takes it from plan.cpp."""
+    folder = Path(library.__file__).parent / "kernels"
+    for name in ("vectors.h", "attention.h", "elementwise.h", "every_set.h", "plan.h"):
+        code = [line.split("//")[0] for line in (folder / name).read_text().splitlines()]
+        assert not [line for line in code if "std::" in line], name

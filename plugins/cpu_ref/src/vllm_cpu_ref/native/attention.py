@@ -92,7 +92,8 @@ def _attend(
     window: int,
     cap: float,
 ) -> torch.Tensor:
-    """The kernel's call. Everything it takes on trust is made so here: one dtype, heads of dense numbers."""
+    """The kernel's call. Everything it takes on trust is made so here: one dtype, the cache's, and heads of dense numbers."""
+    dtype = q_THD.dtype
     q_THD, k_TKD, v_TKD = (_dense_heads(each, k_cache.dtype) for each in (q_THD, k_TKD, v_TKD))
     _, H, D = q_THD.shape
     num_rows, num_columns = block_table_NB.shape
@@ -109,7 +110,7 @@ def _attend(
         block_table_NB.data_ptr(), num_columns, len(slot_mapping_T), num_rows,
         H, k_TKD.shape[1], D, v_cache.shape[2], scale, window, cap,
     )  # fmt: skip
-    return out_THD
+    return out_THD.to(dtype)
 
 
 def _dense_heads(x_THD: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -27,7 +27,8 @@ class NativeRMSNorm(RMSNorm):
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         module, weight_H = self.kernels, self.weight
         others = (weight_H,) if residual_H is None else (weight_H, residual_H)
-        if module is None or torch.compiler.is_compiling() or not _usable(x_H, *others):
+        fits = x_H.shape[-1:] == weight_H.shape and (residual_H is None or residual_H.shape == x_H.shape)
+        if module is None or torch.compiler.is_compiling() or not fits or not _usable(x_H, *others):
             return self.forward_native(x_H, residual_H)
         x_H = x_H.contiguous()
         out_H = torch.empty_like(x_H)
@@ -57,7 +58,8 @@ class NativeRotaryEmbedding(RotaryEmbedding):
     def forward(self, x_THD: torch.Tensor, cos_TR: torch.Tensor, sin_TR: torch.Tensor) -> torch.Tensor:
         module = self.kernels
         dense = x_THD.stride(-1) == cos_TR.stride(-1) == sin_TR.stride(-1) == 1 and cos_TR.stride() == sin_TR.stride()
-        if module is None or torch.compiler.is_compiling() or not dense or not _usable(x_THD, cos_TR, sin_TR):
+        fits = dense and cos_TR.shape == sin_TR.shape and len(cos_TR) == len(x_THD)
+        if module is None or torch.compiler.is_compiling() or not fits or not _usable(x_THD, cos_TR, sin_TR):
             return self.forward_native(x_THD, cos_TR, sin_TR)
         out_THD = torch.empty(x_THD.shape, dtype=x_THD.dtype)
         module.rotary(

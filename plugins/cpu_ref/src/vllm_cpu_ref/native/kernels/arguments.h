@@ -1,12 +1,28 @@
 // Owns what Python hands to the kernels: addresses, sizes, distances between rows. One struct per kernel; no kernel owns memory.
 //
-// Legend: T tokens, N rows (requests), H query heads, K key/value heads, D head size. Distances are in elements.
+// Legend: T tokens, N rows (requests), H query heads, K key/value heads, D head size (P: padded to whole vectors). Distances are in
+// elements.
 
 #pragma once
 
 #include <cstdint>
 
 enum class Type : int { float32 = 0, bfloat16 = 1, float16 = 2 };
+
+// Some queries of one row and one key/value head.
+struct Piece {
+    int64_t row, kv_head, first_token, num_tokens;
+};
+
+// How a step's attention is cut and where it is computed; made by plan.cpp.
+struct AttentionPlan {
+    const Piece* pieces;
+    int64_t num_pieces, pieces_at_a_time;
+    bool is_parallel;
+    int64_t P, most_queries;  // of a piece, over all heads that share its key/value head
+    float* memory;            // see Workspace in plan.h
+    int64_t floats_per_thread;
+};
 
 struct AttentionArguments {
     void* out_THD;
@@ -27,6 +43,7 @@ struct AttentionArguments {
     double scale;
     int64_t sliding_window;  // 0: none
     double logits_soft_cap;  // 0: none
+    AttentionPlan plan;
 };
 
 struct NormArguments {
@@ -52,6 +69,8 @@ struct RotaryArguments {
 // The kernels for one instruction set.
 struct Kernels {
     const char* instruction_set;
+    int64_t lanes;  // floats of a vector
+    int64_t tile;   // keys that attention takes at a time
     void (*attention)(Type, const AttentionArguments&);
     void (*rms_norm)(Type, const NormArguments&);
     void (*rotary)(Type, const RotaryArguments&);

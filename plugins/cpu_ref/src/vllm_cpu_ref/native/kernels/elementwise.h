@@ -21,7 +21,7 @@ struct RmsNorm {
             const Floats value = load(x + i, a.size - i);
             squares += value * value;
         }
-        const float factor = 1.0f / std::sqrt(sum(squares) / (float)a.size + (float)a.epsilon);
+        const float factor = 1.0f / sqrtf(sum(squares) / (float)a.size + (float)a.epsilon);
         T* out = (T*)a.out + at;
         for (int64_t i = 0; i < a.size; i += LANES) {
             const Floats normed = rounded_to<T>(load(x + i, a.size - i) * factor);

@@ -1,4 +1,5 @@
-// What is compiled once per instruction set. A file that includes this has chosen the set (`#pragma GCC target`) and named it (SET).
+// What is compiled once per instruction set. A file that includes this has chosen the set (`#pragma GCC target`), named it (SET) and said
+// how many floats one of its registers holds (SET_LANES): GCC computes longer vectors in memory, tens of times slower.
 
 #define STRING_OF(name) #name
 #define NAME_OF(name) STRING_OF(name)
@@ -21,6 +22,8 @@ void by_type(Type type, const Arguments& arguments) {
 
 extern const Kernels SET = {
     NAME_OF(SET),
+    LANES,
+    TILE,
     by_type<Attention, AttentionArguments>,
     by_type<RmsNorm, NormArguments>,
     by_type<Rotary, RotaryArguments>,

@@ -6,21 +6,32 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <algorithm>
+#include <iterator>
 #include <new>
 #include <stdexcept>
 
 #include "arguments.h"
+#include "plan.h"
 
 namespace {
 
-const Kernels& best() {
+// Best first.
+const Kernels* const ALL[] = {
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
-        return AVX512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return AVX2;
+    &AVX512, &AVX2,
 #endif
-    return PLAIN;
+    &PLAIN,
+};
+
+bool is_usable(const Kernels& kernels) {
+#ifdef __x86_64__
+    if (&kernels == &AVX512)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (&kernels == &AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    return &kernels == &PLAIN;
 }
 
 const Kernels* chosen = nullptr;
@@ -33,7 +44,11 @@ class Reader {
     int64_t integer() { return checked(PyLong_AsLongLong(next())); }
     void* address() { return checked(PyLong_AsVoidPtr(next())); }
     double number() { return checked(PyFloat_AsDouble(next())); }
-    Type type() { return (Type)integer(); }
+    Type type() {
+        const int64_t value = integer();
+        if (value < 0 || value > (int64_t)Type::float16) throw std::invalid_argument("no such type of numbers");
+        return (Type)value;
+    }
     bool is_at_end() const { return next_ == end_; }
 
   private:
@@ -84,17 +99,28 @@ RotaryArguments read(Reader& from, RotaryArguments a) {
     return a;
 }
 
-// Without the GIL: other threads of the engine go on meanwhile.
-template <typename Arguments>
-PyObject* call(void (*kernel)(Type, const Arguments&), PyObject* const* arguments, Py_ssize_t count) {
+// While one lives, other threads of the engine go on; also when it dies of an exception.
+class WithoutGil {
+  public:
+    WithoutGil() : state_(PyEval_SaveThread()) {}
+    ~WithoutGil() { PyEval_RestoreThread(state_); }
+    WithoutGil(const WithoutGil&) = delete;
+
+  private:
+    PyThreadState* state_;
+};
+
+template <typename Arguments, typename Kernel>
+PyObject* call(Kernel kernel, PyObject* const* arguments, Py_ssize_t count) {
     try {
         Reader reader(arguments, count);
         const Type type = reader.type();
         const Arguments read_arguments = read(reader, Arguments{});
         if (!reader.is_at_end()) throw std::invalid_argument("too many arguments");
-        Py_BEGIN_ALLOW_THREADS
+        const WithoutGil others_go_on;
         kernel(type, read_arguments);
-        Py_END_ALLOW_THREADS
+    } catch (const std::bad_alloc&) {
+        return PyErr_NoMemory();
     } catch (const std::exception& error) {
         if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, error.what());
         return nullptr;
@@ -103,15 +129,16 @@ PyObject* call(void (*kernel)(Type, const Arguments&), PyObject* const* argument
 }
 
 PyObject* attention(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
-    return call(chosen->attention, arguments, count);
+    const auto kernel = [](Type type, const AttentionArguments& a) { attend(*chosen, type, a); };
+    return call<AttentionArguments>(kernel, arguments, count);
 }
 
 PyObject* rms_norm(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
-    return call(chosen->rms_norm, arguments, count);
+    return call<NormArguments>(chosen->rms_norm, arguments, count);
 }
 
 PyObject* rotary(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
-    return call(chosen->rotary, arguments, count);
+    return call<RotaryArguments>(chosen->rotary, arguments, count);
 }
 
 PyObject* instruction_set(PyObject*, PyObject*) {
@@ -120,14 +147,8 @@ PyObject* instruction_set(PyObject*, PyObject*) {
 
 // For tests: every set that this processor has must give the same.
 PyObject* use(PyObject*, PyObject* name) {
-    const Kernels* known[] = {
-        &PLAIN,
-#ifdef __x86_64__
-        &AVX2, best().instruction_set == AVX512.instruction_set ? &AVX512 : nullptr,
-#endif
-    };
-    for (const Kernels* each : known)
-        if (each && PyUnicode_CompareWithASCIIString(name, each->instruction_set) == 0) {
+    for (const Kernels* each : ALL)
+        if (is_usable(*each) && PyUnicode_CompareWithASCIIString(name, each->instruction_set) == 0) {
             chosen = each;
             Py_RETURN_NONE;
         }
@@ -152,6 +173,6 @@ PyModuleDef MODULE = {
 }  // namespace
 
 PyMODINIT_FUNC PyInit__kernels() {
-    chosen = &best();
+    chosen = *std::find_if(std::begin(ALL), std::end(ALL), [](const Kernels* each) { return is_usable(*each); });
     return PyModule_Create(&MODULE);
 }

@@ -1,6 +1,6 @@
-// Owns vectors of 16 floats and what lies in memory as float, bfloat16 or half. Everything computes in float.
+// Owns vectors of LANES floats and what lies in memory as float, bfloat16 or half. Everything computes in float.
 //
-// GCC's vector extensions, not intrinsics: the same lines become AVX-512, AVX2 or whatever the target has.
+// GCC's vector extensions, so that the same lines become AVX-512, AVX2 or whatever the target has; intrinsics where GCC 12 does not see it.
 // Included once per instruction set (see every_set.h), so everything here is inlined: nothing may be shared between the sets.
 
 #include <cstdint>
@@ -9,7 +9,8 @@
 #define INLINE static inline __attribute__((always_inline))
 #define INLINE_SPECIAL inline __attribute__((always_inline))
 
-static constexpr int LANES = 16;
+static constexpr int LANES = SET_LANES;
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a bfloat16 is taken for the later half of a float");
 
 typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
@@ -38,21 +39,38 @@ INLINE Floats load(const float* from) {
     return out;
 }
 
-// A bfloat16 is the upper half of a float. Written as a shuffle with zeros: GCC 12 takes a conversion to wider lanes apart.
+// A bfloat16 is the upper half of a float. Written as a shuffle with zeros: GCC 12 takes a conversion to wider lanes apart, and of 8
+// lanes the shuffle too.
 INLINE Floats load(const BFloat16* from) {
     typedef uint16_t Pairs __attribute__((vector_size(4 * LANES)));
     Halves bits;
     memcpy(&bits, from, sizeof bits);
+#if SET_LANES == 16
     const Pairs pairs = __builtin_shufflevector(
         bits, Halves{}, 16, 0, 16, 1, 16, 2, 16, 3, 16, 4, 16, 5, 16, 6, 16, 7, 16, 8, 16, 9, 16, 10, 16, 11, 16, 12, 16,
         13, 16, 14, 16, 15);
+#elif SET_LANES == 8
+    const Pairs pairs = (Pairs)_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)bits), 16);
+#else
+    const Pairs pairs = __builtin_shufflevector(bits, Halves{}, 4, 0, 4, 1, 4, 2, 4, 3);
+#endif
     return (Floats)pairs;
 }
 
+// In hardware, or exactly so in whole numbers; no compiler makes vectors of what is written one by one.
 INLINE Floats load(const Half* from) {
-    Floats out;
-    for (int lane = 0; lane < LANES; ++lane) out[lane] = (float)from[lane].value;
-    return out;
+#if SET_LANES == 16
+    return (Floats)_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256((const __m256i*)from));
+#elif SET_LANES == 8
+    return (Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)from));
+#else
+    uint16_t bits[LANES];
+    memcpy(bits, from, sizeof bits);
+    Words half;
+    for (int lane = 0; lane < LANES; ++lane) half[lane] = bits[lane];
+    const Floats size = (Floats)((half & 0x7fff) << 13) * 0x1p112f;  // the exponent's bias is 127, not 15
+    return (Floats)((Words)size | (half & 0x8000) << 16 | (size >= 0x1p16f ? Words{} + 0x7f800000 : Words{}));
+#endif
 }
 
 INLINE void store(float* to, Floats value) {
@@ -71,7 +89,13 @@ INLINE void store(BFloat16* to, Floats value) {
 }
 
 INLINE void store(Half* to, Floats value) {
+#if SET_LANES == 16
+    _mm256_storeu_si256((__m256i*)to, _mm512_maskz_cvtps_ph(0xffff, (__m512)value, _MM_FROUND_TO_NEAREST_INT));
+#elif SET_LANES == 8
+    _mm_storeu_si128((__m128i*)to, _mm256_cvtps_ph((__m256)value, _MM_FROUND_TO_NEAREST_INT));
+#else
     for (int lane = 0; lane < LANES; ++lane) to[lane].value = (Float16)value[lane];
+#endif
 }
 
 // The first `count` lanes only; the others are zero, and are not written.
@@ -109,21 +133,46 @@ INLINE_SPECIAL Floats rounded_to<float>(Floats value) {
     return value;
 }
 
+// Four lanes, which every set has.
+typedef float Quad __attribute__((vector_size(16)));
+static constexpr int QUADS = LANES / 4;
+
 // Over the lanes, in halves.
 INLINE float sum(Floats v) {
-    v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-    v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
-    return (v[0] + v[2]) + (v[1] + v[3]);
+    Quad quad[QUADS];
+    memcpy(quad, &v, sizeof v);
+    for (int half = QUADS / 2; half; half /= 2)
+        for (int i = 0; i < half; ++i) quad[i] += quad[i + half];
+    return (quad[0][0] + quad[0][2]) + (quad[0][1] + quad[0][3]);
 }
 
 INLINE Floats larger(Floats a, Floats b) {
     return a > b ? a : b;
 }
 
+// Not std::max and the like, here and below: a template of the standard library is one function for all sets, where it is not inlined.
+INLINE float larger(float a, float b) {
+    return b > a ? b : a;
+}
+
+INLINE int64_t larger(int64_t a, int64_t b) {
+    return b > a ? b : a;
+}
+
+INLINE int64_t smaller(int64_t a, int64_t b) {
+    return b < a ? b : a;
+}
+
+INLINE void fill(float* to, int64_t count, float value) {
+    for (int64_t i = 0; i < count; ++i) to[i] = value;
+}
+
 INLINE float largest(Floats v) {
-    v = larger(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-    v = larger(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
-    return std::max(std::max(v[0], v[2]), std::max(v[1], v[3]));
+    Quad quad[QUADS];
+    memcpy(quad, &v, sizeof v);
+    for (int half = QUADS / 2; half; half /= 2)
+        for (int i = 0; i < half; ++i) quad[i] = quad[i] > quad[i + half] ? quad[i] : quad[i + half];
+    return larger(larger(quad[0][0], quad[0][2]), larger(quad[0][1], quad[0][3]));
 }
 
 // e^x to about 2 units in the last place; below -87 it is as at -87 (1.6e-38), above 88 as at 88. A NaN stays one.
