@@ -49,6 +49,7 @@ class NativePagedAttention(PagedTorchAttention):
         """Copies: the batch's arrays are overwritten in the next step."""
         if self.kernels is None:
             return super().build_metadata(batch)
+        torch.get_num_threads()  # asked, torch gives its number to OpenMP in this thread, which else begins with one per core
         num_columns = -(-int(batch.seq_lens_N.max(initial=1)) // batch.block_size)
         return NativeMetadata(
             torch.from_numpy(batch.slot_mapping_T.astype(np.int64)),
