@@ -70,6 +70,7 @@ class Load:
 
 LOADS = {
     "one": Load(requests=1, prompt_tokens=128, output_tokens=128),
+    "some": Load(requests=16, prompt_tokens=128, output_tokens=64),
     "many-short": Load(requests=256, prompt_tokens=32, output_tokens=64),
 }
 """Name -> load."""

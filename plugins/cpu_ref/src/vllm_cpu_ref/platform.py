@@ -88,6 +88,7 @@ class CpuRefPlatform(Platform):
         """Where there is a better kernel for a CPU than the core's definition of an op, which runs anywhere."""
         return {
             "w8a8_int8_linear": "vllm_cpu_ref.ops.CpuW8A8Int8Linear",
+            "linear": "vllm_cpu_ref.native.linear.NativeLinear",
             "rms_norm": "vllm_cpu_ref.native.ops.NativeRMSNorm",
             "rotary_embedding": "vllm_cpu_ref.native.ops.NativeRotaryEmbedding",
         }

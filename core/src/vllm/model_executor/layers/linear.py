@@ -80,6 +80,10 @@ class ReplicatedLinear(nn.Module):
         self.weight = nn.Parameter(weight_OI, requires_grad=False)
         self.op = ctx.ops.create("linear")
 
+    def process_after_loading(self) -> None:
+        """Let the op lay the matrix out."""
+        self.weight = nn.Parameter(self.op.lay_out(self.weight.data), requires_grad=False)
+
     def forward(self, x_TI: torch.Tensor) -> torch.Tensor:
         out_TO: torch.Tensor = self.op(x_TI, self.weight, None)
         return out_TO

@@ -89,7 +89,7 @@ def linear_method(ctx: ModelContext, layer_name: str) -> LinearMethod:
 
 
 class UnquantizedLinear(LinearMethod):
-    """The weight as a matrix [out, in] in the model's dtype."""
+    """The weight as a matrix [out, in] in the model's dtype, until the op lays it out after loading."""
 
     def __init__(self, ctx: ModelContext) -> None:
         self.op = ctx.ops.create("linear")
@@ -97,6 +97,9 @@ class UnquantizedLinear(LinearMethod):
     def create_weights(self, layer: LinearLayer, *, dtype: torch.dtype, device: torch.device) -> None:
         weight_OI = torch.empty(layer.out_features, layer.input_share.length, dtype=dtype, device=device)
         layer.add_weight("weight", weight_OI, PartsLoader(weight_OI, layer.parts, (layer.input_share,)))
+
+    def process_after_loading(self, layer: LinearLayer) -> None:
+        layer.replace_weight("weight", self.op.lay_out(layer.weight.data))
 
     def apply(self, layer: LinearLayer, x_TI: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
         out_TO: torch.Tensor = self.op(x_TI, layer.weight, bias_O)

@@ -50,7 +50,12 @@ class ParallelLMHead(ShardedModule):
         else:
             share, weight_VH = _vocab_shard(ctx, vocab_size, hidden_size)
             self.add_weight("weight", weight_VH, VocabLoader(weight_VH, share))
+        self.is_tied = tied_to is not None
         self.op = ctx.ops.create("linear")
+
+    def process_after_loading(self) -> None:
+        """Let the op lay the table out; a tied one stays beside it, for the embedding."""
+        self.replace_weight("weight", self.op.lay_out(self.weight.data, is_shared=self.is_tied))
 
     def forward(self, hidden_NH: torch.Tensor) -> torch.Tensor:
         logits_NV = self.tp.all_gather(self.op(hidden_NH, self.weight, None))

@@ -11,7 +11,8 @@ from vllm.errors import ConfigError, near_names
 from vllm.logger import init_logger
 from vllm.model_executor.context import ModelContext
 from vllm.model_executor.layers.fused_moe import FusedMoE
-from vllm.model_executor.layers.linear import LinearLayer
+from vllm.model_executor.layers.linear import LinearLayer, ReplicatedLinear
+from vllm.model_executor.layers.vocab import ParallelLMHead
 from vllm.model_executor.loader.checkpoint import load_checkpoint
 from vllm.model_executor.loader.dummy import fill_with_dummy_weights
 from vllm.model_executor.models.registry import ModelRegistry
@@ -49,7 +50,7 @@ def _finish(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, LinearLayer):
             module.method.process_after_loading(module)
-        elif isinstance(module, FusedMoE):
+        elif isinstance(module, (FusedMoE, ParallelLMHead, ReplicatedLinear)):
             module.process_after_loading()
     model.eval()
     model.requires_grad_(False)

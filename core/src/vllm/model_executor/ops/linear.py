@@ -12,7 +12,17 @@ __all__ = ["Linear", "VocabEmbedding"]
 
 @native_op("linear")
 class Linear(CustomOp):
-    """x · weightᵀ + bias."""
+    """x · weightᵀ + bias. One op belongs to one layer."""
+
+    def lay_out(self, weight_OI: torch.Tensor, *, is_shared: bool = False) -> torch.Tensor:
+        """The weight as `forward` wants it, made once per layer after loading. A replacement may pack it its own way.
+
+        Args:
+            weight_OI: in the model's dtype, on the device; this rank's rows and columns, fused parts one below the other.
+            is_shared: another layer reads the matrix as it is, so what is made of it takes memory beside it.
+        """
+        del is_shared
+        return weight_OI
 
     def forward_native(self, x_TI: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
         return functional.linear(x_TI, weight_OI, bias_O)

@@ -1,7 +1,7 @@
 // Owns what Python hands to the kernels: addresses, sizes, distances between rows. One struct per kernel; no kernel owns memory.
 //
-// Legend: T tokens, N rows (requests), H query heads, K key/value heads, D head size (P: padded to whole vectors). Distances are in
-// elements.
+// Legend: T tokens, N rows (requests), H query heads, K key/value heads, D head size (P: padded to whole vectors), I inputs, O outputs.
+// Distances are in elements.
 
 #pragma once
 
@@ -65,6 +65,21 @@ struct RotaryArguments {
     int64_t angle_distance;  // between tokens, of both
     int64_t num_tokens, num_heads, head_size, rotary_size;
 };
+
+struct LinearArguments {
+    void* out_TO;
+    const void* x_TI;
+    int64_t x_distance;    // between tokens
+    const void* weight;    // [panels, I/2, PANEL_OUTPUTS, 2]: see linear.cpp
+    const void* bias_O;    // null: none
+    int64_t num_tokens, num_inputs, num_outputs;
+};
+
+static constexpr int64_t PANEL_OUTPUTS = 64;
+
+// Only where `has_bfloat16_linear()`; there is no other set of this one.
+void bfloat16_linear(const LinearArguments& a);
+bool has_bfloat16_linear();
 
 // The kernels for one instruction set.
 struct Kernels {

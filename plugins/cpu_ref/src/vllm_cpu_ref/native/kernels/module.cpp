@@ -99,6 +99,13 @@ RotaryArguments read(Reader& from, RotaryArguments a) {
     return a;
 }
 
+LinearArguments read(Reader& from, LinearArguments a) {
+    a.out_TO = from.address(), a.x_TI = from.address(), a.x_distance = from.integer();
+    a.weight = from.address(), a.bias_O = from.address();
+    a.num_tokens = from.integer(), a.num_inputs = from.integer(), a.num_outputs = from.integer();
+    return a;
+}
+
 // While one lives, other threads of the engine go on; also when it dies of an exception.
 class WithoutGil {
   public:
@@ -141,6 +148,19 @@ PyObject* rotary(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
     return call<RotaryArguments>(chosen->rotary, arguments, count);
 }
 
+PyObject* linear(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+    const auto kernel = [](Type type, const LinearArguments& a) {
+        if (type != Type::bfloat16 || a.num_inputs % 2 || !has_bfloat16_linear())
+            throw std::invalid_argument("linear takes bfloat16 and an even number of inputs, where has_linear() says so");
+        bfloat16_linear(a);
+    };
+    return call<LinearArguments>(kernel, arguments, count);
+}
+
+PyObject* has_linear(PyObject*, PyObject*) {
+    return PyBool_FromLong(has_bfloat16_linear());
+}
+
 PyObject* instruction_set(PyObject*, PyObject*) {
     return PyUnicode_FromString(chosen->instruction_set);
 }
@@ -160,6 +180,8 @@ PyMethodDef METHODS[] = {
     {"attention", (PyCFunction)(void (*)())attention, METH_FASTCALL, nullptr},
     {"rms_norm", (PyCFunction)(void (*)())rms_norm, METH_FASTCALL, nullptr},
     {"rotary", (PyCFunction)(void (*)())rotary, METH_FASTCALL, nullptr},
+    {"linear", (PyCFunction)(void (*)())linear, METH_FASTCALL, nullptr},
+    {"has_linear", has_linear, METH_NOARGS, nullptr},
     {"instruction_set", instruction_set, METH_NOARGS, nullptr},
     {"use", use, METH_O, nullptr},
     {nullptr, nullptr, 0, nullptr},
