@@ -91,6 +91,8 @@ class CpuRefPlatform(Platform):
             "linear": "vllm_cpu_ref.native.linear.NativeLinear",
             "rms_norm": "vllm_cpu_ref.native.ops.NativeRMSNorm",
             "rotary_embedding": "vllm_cpu_ref.native.ops.NativeRotaryEmbedding",
+            "sampler": "vllm_cpu_ref.native.ops.NativeSampler",
+            "silu_and_mul": "vllm_cpu_ref.native.ops.NativeSiluAndMul",
         }
 
     def device_count(self) -> int:
@@ -98,9 +100,12 @@ class CpuRefPlatform(Platform):
         return _usable_cores()
 
     def init_worker_process(self, config: VllmConfig, local_rank: int) -> None:
-        """First call in a worker: the ranks share the cores evenly, unless the user has said how many threads to use."""
+        """First call in a worker: memory is kept, and the ranks share the cores evenly, unless the user has said how many threads to use."""
         import torch
 
+        from vllm_cpu_ref.memory import keep_freed_memory
+
+        keep_freed_memory()
         if "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(max(1, _usable_cores() // config.parallel_config.world_size))
 

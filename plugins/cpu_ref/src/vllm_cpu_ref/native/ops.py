@@ -1,18 +1,27 @@
-"""The core's small ops with C++ kernels: norm and rotation. In plain torch each is four to eight calls.
+"""The core's small ops with C++ kernels: norm, rotation, gated activation, greedy sampling. In plain torch each is two to eight calls.
 
 Inside `torch.compile`, and for what the kernels do not cover, each is the core's definition. Legend: `…H` any leading dimensions, T tokens,
-D head size, R rotating dimensions.
+D head size, R rotating dimensions, `…I` any leading dimensions and the inner size, N rows, V vocabulary.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
+from vllm.model_executor.ops.activation import SiluAndMul
 from vllm.model_executor.ops.norm import RMSNorm
 from vllm.model_executor.ops.rotary import RotaryEmbedding
+from vllm.sampling.sampler import Sampler
+from vllm.sampling.step import SamplerOutput
 from vllm_cpu_ref.native.library import TYPES, kernels
 
-__all__ = ["NativeRMSNorm", "NativeRotaryEmbedding"]
+if TYPE_CHECKING:
+    from vllm.sampling.rows import SamplingRows
+    from vllm.sampling.step import SamplingStep
+
+__all__ = ["NativeRMSNorm", "NativeRotaryEmbedding", "NativeSampler", "NativeSiluAndMul"]
 
 
 class NativeRMSNorm(RMSNorm):
@@ -67,6 +76,47 @@ class NativeRotaryEmbedding(RotaryEmbedding):
             cos_TR.data_ptr(), sin_TR.data_ptr(), cos_TR.stride(0), *x_THD.shape, cos_TR.shape[-1],
         )  # fmt: skip
         return out_THD
+
+
+class NativeSiluAndMul(SiluAndMul):
+    """One pass; torch's two calls write the gate and read it again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernels = kernels()
+
+    def forward(self, gate_up_2I: torch.Tensor) -> torch.Tensor:
+        module = self.kernels
+        if module is None or torch.compiler.is_compiling() or gate_up_2I.shape[-1] % 2 or not _usable(gate_up_2I):
+            return self.forward_native(gate_up_2I)
+        gate_up_2I = gate_up_2I if gate_up_2I.dim() == 2 and gate_up_2I.stride(1) == 1 else gate_up_2I.contiguous()
+        *leading, both = gate_up_2I.shape
+        size = both // 2
+        distance = gate_up_2I.stride(0) if len(leading) == 1 else both
+        out_I = torch.empty((*leading, size), dtype=gate_up_2I.dtype)
+        module.silu_and_mul(
+            TYPES[out_I.dtype], out_I.data_ptr(), gate_up_2I.data_ptr(), distance, out_I.numel() // size, size
+        )
+        return out_I
+
+
+class NativeSampler(Sampler):
+    """Steps in which every row wants the most likely token, and nothing else."""
+
+    def __init__(self, logprobs_mode: str = "raw_logprobs") -> None:
+        super().__init__(logprobs_mode)
+        self.kernels = kernels()
+
+    def forward(self, logits_NV: torch.Tensor, rows: SamplingRows, step: SamplingStep) -> SamplerOutput:
+        module = self.kernels
+        is_plain = rows.is_plain_greedy and step.grammar is None and module is not None
+        if not is_plain or logits_NV.stride(-1) != 1 or not _usable(logits_NV):
+            return self.forward_native(logits_NV, rows, step)
+        tokens_N = torch.empty(len(logits_NV), dtype=torch.int64)
+        module.most_likely(  # type: ignore[union-attr]
+            TYPES[logits_NV.dtype], tokens_N.data_ptr(), logits_NV.data_ptr(), logits_NV.stride(0), *logits_NV.shape
+        )
+        return SamplerOutput(tokens_N=tokens_N)
 
 
 def _usable(x: torch.Tensor, *others: torch.Tensor) -> bool:

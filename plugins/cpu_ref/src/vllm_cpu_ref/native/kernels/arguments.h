@@ -1,7 +1,7 @@
 // Owns what Python hands to the kernels: addresses, sizes, distances between rows. One struct per kernel; no kernel owns memory.
 //
-// Legend: T tokens, N rows (requests), H query heads, K key/value heads, D head size (P: padded to whole vectors), I inputs, O outputs.
-// Distances are in elements.
+// Legend: T tokens, N rows (requests), H query heads, K key/value heads, D head size (P: padded to whole vectors), I inputs (of a
+// gated activation: its size), O outputs, V vocabulary. Distances are in elements.
 
 #pragma once
 
@@ -66,20 +66,30 @@ struct RotaryArguments {
     int64_t num_tokens, num_heads, head_size, rotary_size;
 };
 
+struct GatedArguments {
+    void* out_TI;
+    const void* gate_up_T2I;
+    int64_t distance;  // between tokens
+    int64_t num_tokens, size;
+};
+
+struct MostLikelyArguments {
+    int64_t* index_N;
+    const void* logits_NV;
+    int64_t distance;  // between rows
+    int64_t num_rows, size;
+};
+
 struct LinearArguments {
     void* out_TO;
     const void* x_TI;
     int64_t x_distance;    // between tokens
-    const void* weight;    // [panels, I/2, PANEL_OUTPUTS, 2]: see linear.cpp
+    const void* weight;    // [panels, I/2, PANEL_OUTPUTS, 2]: see linear.h
     const void* bias_O;    // null: none
     int64_t num_tokens, num_inputs, num_outputs;
 };
 
 static constexpr int64_t PANEL_OUTPUTS = 64;
-
-// Only where `has_bfloat16_linear()`; there is no other set of this one.
-void bfloat16_linear(const LinearArguments& a);
-bool has_bfloat16_linear();
 
 // The kernels for one instruction set.
 struct Kernels {
@@ -89,10 +99,13 @@ struct Kernels {
     void (*attention)(Type, const AttentionArguments&);
     void (*rms_norm)(Type, const NormArguments&);
     void (*rotary)(Type, const RotaryArguments&);
+    void (*silu_and_mul)(Type, const GatedArguments&);
+    void (*most_likely)(Type, const MostLikelyArguments&);
+    void (*linear)(Type, const LinearArguments&);  // of bfloat16; null where the set has no instructions for it
 };
 
 extern const Kernels PLAIN;
 #ifdef __x86_64__
 extern const Kernels AVX2;
-extern const Kernels AVX512;
+extern const Kernels AVX512, AVX512_BF16;
 #endif

@@ -11,6 +11,10 @@
 #include <new>
 #include <stdexcept>
 
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
+
 #include "arguments.h"
 #include "plan.h"
 
@@ -19,19 +23,31 @@ namespace {
 // Best first.
 const Kernels* const ALL[] = {
 #ifdef __x86_64__
-    &AVX512, &AVX2,
+    &AVX512_BF16, &AVX512, &AVX2,
 #endif
     &PLAIN,
 };
 
 bool is_usable(const Kernels& kernels) {
 #ifdef __x86_64__
-    if (&kernels == &AVX512)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    if (&kernels == &AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (&kernels == &AVX2) return has_avx2;
+    if (&kernels == &AVX512) return has_avx2 && has_avx512;
+    if (&kernels == &AVX512_BF16) return has_avx2 && has_avx512 && __builtin_cpu_supports("avx512bf16");
 #endif
     return &kernels == &PLAIN;
+}
+
+// Tiles (AMX), for which torch's library has products that are faster still.
+bool has_tiles() {
+#ifdef __x86_64__
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx & 1u << 22);
+#else
+    return false;
+#endif
 }
 
 const Kernels* chosen = nullptr;
@@ -99,6 +115,18 @@ RotaryArguments read(Reader& from, RotaryArguments a) {
     return a;
 }
 
+GatedArguments read(Reader& from, GatedArguments a) {
+    a.out_TI = from.address(), a.gate_up_T2I = from.address(), a.distance = from.integer();
+    a.num_tokens = from.integer(), a.size = from.integer();
+    return a;
+}
+
+MostLikelyArguments read(Reader& from, MostLikelyArguments a) {
+    a.index_N = (int64_t*)from.address(), a.logits_NV = from.address(), a.distance = from.integer();
+    a.num_rows = from.integer(), a.size = from.integer();
+    return a;
+}
+
 LinearArguments read(Reader& from, LinearArguments a) {
     a.out_TO = from.address(), a.x_TI = from.address(), a.x_distance = from.integer();
     a.weight = from.address(), a.bias_O = from.address();
@@ -148,17 +176,25 @@ PyObject* rotary(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
     return call<RotaryArguments>(chosen->rotary, arguments, count);
 }
 
+PyObject* silu_and_mul(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+    return call<GatedArguments>(chosen->silu_and_mul, arguments, count);
+}
+
+PyObject* most_likely(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+    return call<MostLikelyArguments>(chosen->most_likely, arguments, count);
+}
+
 PyObject* linear(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
     const auto kernel = [](Type type, const LinearArguments& a) {
-        if (type != Type::bfloat16 || a.num_inputs % 2 || !has_bfloat16_linear())
+        if (type != Type::bfloat16 || a.num_inputs % 2 || !chosen->linear)
             throw std::invalid_argument("linear takes bfloat16 and an even number of inputs, where has_linear() says so");
-        bfloat16_linear(a);
+        chosen->linear(type, a);
     };
     return call<LinearArguments>(kernel, arguments, count);
 }
 
 PyObject* has_linear(PyObject*, PyObject*) {
-    return PyBool_FromLong(has_bfloat16_linear());
+    return PyBool_FromLong(chosen->linear && !has_tiles());
 }
 
 PyObject* instruction_set(PyObject*, PyObject*) {
@@ -180,6 +216,8 @@ PyMethodDef METHODS[] = {
     {"attention", (PyCFunction)(void (*)())attention, METH_FASTCALL, nullptr},
     {"rms_norm", (PyCFunction)(void (*)())rms_norm, METH_FASTCALL, nullptr},
     {"rotary", (PyCFunction)(void (*)())rotary, METH_FASTCALL, nullptr},
+    {"silu_and_mul", (PyCFunction)(void (*)())silu_and_mul, METH_FASTCALL, nullptr},
+    {"most_likely", (PyCFunction)(void (*)())most_likely, METH_FASTCALL, nullptr},
     {"linear", (PyCFunction)(void (*)())linear, METH_FASTCALL, nullptr},
     {"has_linear", has_linear, METH_NOARGS, nullptr},
     {"instruction_set", instruction_set, METH_NOARGS, nullptr},

@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr int64_t WORTH_A_THREAD = 1 << 17;  // products of a query's number and a key's
+constexpr int64_t WORTH_A_THREAD = 1 << 20;  // products of a query's number and a key's
 
 struct alignas(64) Line {
     float numbers[16];

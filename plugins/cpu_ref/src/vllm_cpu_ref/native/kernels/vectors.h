@@ -84,6 +84,10 @@ INLINE Words bfloat16_above(Floats value) {
 }
 
 INLINE void store(BFloat16* to, Floats value) {
+#ifdef SET_HAS_BF16
+    _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh((__m512)value));  // what is below 1e-38 becomes zero
+    return;
+#endif
     const Halves halves = __builtin_convertvector(bfloat16_above(value) >> 16, Halves);
     memcpy(to, &halves, sizeof halves);
 }
@@ -125,6 +129,9 @@ INLINE Floats rounded_to(Floats value) {
 
 template <>
 INLINE_SPECIAL Floats rounded_to<BFloat16>(Floats value) {
+#ifdef SET_HAS_BF16
+    return (Floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)value)), 16);
+#endif
     return (Floats)(bfloat16_above(value) & 0xffff0000);
 }
 
