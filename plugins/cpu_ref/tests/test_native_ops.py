@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from vllm.errors import ConfigError
 from vllm_cpu_ref.native import library
-from vllm_cpu_ref.native.ops import NativeRMSNorm, NativeRotaryEmbedding
+from vllm_cpu_ref.native.ops import NativeRMSNorm, NativeRotaryEmbedding, NativeSampler, NativeSiluAndMul
 
 KERNELS: Any = library.kernels()
 pytestmark = pytest.mark.skipif(KERNELS is None, reason="the kernels are not compiled")
@@ -107,3 +108,91 @@ def test_what_is_compiled_for_an_instruction_set_shares_nothing_with_the_others(
     for name in ("vectors.h", "attention.h", "elementwise.h", "every_set.h", "plan.h"):
         code = [line.split("//")[0] for line in (folder / name).read_text().splitlines()]
         assert not [line for line in code if "std::" in line], name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1, 16, 17, 704])
+@pytest.mark.parametrize("leading", [(5,), (2, 3), (300,), (0,)])
+def test_gated_activations(dtype: torch.dtype, size: int, leading: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    op = NativeSiluAndMul()
+    wide_2I = torch.randn(*leading, 2 * size + 3).to(dtype) * 8
+    for gate_up_2I in (wide_2I[..., : 2 * size], wide_2I[..., : 2 * size].contiguous()):
+        before = gate_up_2I.clone()
+        ulp = torch.finfo(dtype).eps  # of an exponential that differs in its last place
+        torch.testing.assert_close(op(gate_up_2I), op.forward_native(gate_up_2I), rtol=4.1 * ulp, atol=1e-30)
+        assert torch.equal(gate_up_2I, before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gates_at_their_limits(dtype: torch.dtype) -> None:
+    """Far gates are closed or open, and what is no number stays none, in every set's vectors and in their rest."""
+    limits = torch.tensor([0.0, -0.0, 1e4, -1e4, -88.0, 88.0, float("inf"), float("nan")] * 3).to(dtype)
+    op = NativeSiluAndMul()
+    gate_up_2I = torch.stack([limits, torch.full_like(limits, 2.0)]).flatten().unsqueeze(0)
+    torch.testing.assert_close(op(gate_up_2I), op.forward_native(gate_up_2I), rtol=1e-2, atol=1e-30, equal_nan=True)
+
+
+def _most_likely(logits_NV: torch.Tensor) -> torch.Tensor:
+    tokens_N = torch.full((len(logits_NV),), -1, dtype=torch.int64)
+    KERNELS.most_likely(
+        library.TYPES[logits_NV.dtype], tokens_N.data_ptr(), logits_NV.data_ptr(), logits_NV.stride(0), *logits_NV.shape
+    )
+    return tokens_N
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1, 15, 16, 33, 4096])
+@pytest.mark.parametrize("num_rows", [1, 7, 100])
+def test_the_first_of_the_largest(dtype: torch.dtype, size: int, num_rows: int) -> None:
+    """Few different numbers, so that many are the largest."""
+    torch.manual_seed(0)
+    logits_NV = torch.randint(-3, 3, (num_rows, size + 5)).to(dtype)[:, :size]
+    for shift in (0.0, -9.0, float("-inf"), float("inf")):
+        shifted_NV = logits_NV.clone() + shift
+        assert torch.equal(_most_likely(shifted_NV), shifted_NV.float().max(-1).indices)
+    strided_NV = torch.randn(num_rows, 2 * size).to(dtype)[:, :size]
+    assert torch.equal(_most_likely(strided_NV), strided_NV.float().max(-1).indices)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_number_is_the_largest_of_all(dtype: torch.dtype) -> None:
+    """As in torch, which tells the first; an infinity beside it does not hide it."""
+    for size in (5, 16, 40):
+        for places in ((0,), (size - 1,), (2, size - 2), (size // 2,)):
+            logits_NV = torch.randn(3, size).to(dtype)
+            logits_NV[1, list(places)] = float("nan")
+            logits_NV[1, 1] = float("inf")
+            assert torch.equal(_most_likely(logits_NV), logits_NV.float().max(-1).indices), (size, places)
+
+
+def test_only_plain_greedy_steps_are_sampled_by_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A grammar, or any row that wants more, is the core's."""
+    sampler, logits_NV = NativeSampler(), torch.randn(4, 50)
+    plain: Any = SimpleNamespace(is_plain_greedy=True)
+    free, bound = (SimpleNamespace(grammar=grammar) for grammar in (None, object()))
+    assert torch.equal(sampler(logits_NV, plain, free).tokens_N, logits_NV.argmax(-1))
+    monkeypatch.setattr(NativeSampler, "forward_native", lambda *_: "the core's")
+    assert sampler(logits_NV, plain, bound) == "the core's"
+    assert sampler(logits_NV, SimpleNamespace(is_plain_greedy=False), free) == "the core's"
+    assert sampler(logits_NV.double(), plain, free) == "the core's"
+    assert sampler(logits_NV, plain, free) != "the core's"
+
+
+@pytest.mark.parametrize("name", ["PLAIN", "AVX2", "AVX512", "AVX512_BF16"])
+def test_every_set_of_this_processor_computes_the_same(name: str) -> None:
+    best = KERNELS.instruction_set()
+    try:
+        KERNELS.use(name)
+    except ValueError:
+        pytest.skip("this processor has not got these instructions")
+    try:
+        for dtype in DTYPES:
+            test_gated_activations(dtype, 17, (5,))
+            test_gates_at_their_limits(dtype)
+            test_the_first_of_the_largest(dtype, 33, 7)
+            test_no_number_is_the_largest_of_all(dtype)
+            test_norms(dtype, 72, (5,), with_residual=True)
+            test_rotation(dtype, 40, 40, 7)
+    finally:
+        KERNELS.use(best)

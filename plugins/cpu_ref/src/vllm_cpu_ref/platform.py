@@ -100,7 +100,7 @@ class CpuRefPlatform(Platform):
         return _usable_cores()
 
     def init_worker_process(self, config: VllmConfig, local_rank: int) -> None:
-        """First call in a worker: memory is kept, and the ranks share the cores evenly, unless the user has said how many threads to use."""
+        """First call in a worker: freed memory is kept; the ranks share the cores evenly, unless the user has said how many threads."""
         import torch
 
         from vllm_cpu_ref.memory import keep_freed_memory
