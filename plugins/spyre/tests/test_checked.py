@@ -51,8 +51,8 @@ class DynamicPlatform(SpyrePlatform):
 class ForgetfulRunner(SpyreModelRunner):
     """Leaves a bucket of the scheduler out of warm-up."""
 
-    def _step_shapes(self) -> tuple[StepShape, ...]:
-        return tuple(shape for shape in super()._step_shapes() if shape.rows < 2)
+    def step_shapes(self) -> tuple[StepShape, ...]:
+        return tuple(shape for shape in super().step_shapes() if shape.rows < 2)
 
 
 class ForgetfulPlatform(SpyrePlatform):

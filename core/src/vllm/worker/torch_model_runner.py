@@ -156,7 +156,7 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
     def forward(self, inputs: StepInputs) -> torch.Tensor:
         """The model over the step's tokens; only rows that need logits come out."""
         with memory_errors_explained(self.platform, f"step {inputs.step} of {inputs.num_tokens} tokens"):
-            return self._run_model(inputs)[inputs.logits_index]
+            return self.run_model(inputs)[inputs.logits_index]
 
     @torch.inference_mode()
     def sample(self, hidden_NH: torch.Tensor, inputs: StepInputs, grammar_mask_GW: Int32Array | None) -> StepOutput:
@@ -166,7 +166,7 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
             prompt_logprobs = self._prompt_logprobs(hidden_NH[num_sampling:], inputs)
             if not num_sampling:
                 return _no_tokens(inputs.step, prompt_logprobs)
-            logits_MV = self._compute_logits(hidden_NH[:num_sampling])
+            logits_MV = self.compute_logits(hidden_NH[:num_sampling])
             step = self._sampling_step(inputs, grammar_mask_GW)
             output = self.sampler(logits_MV, self.sampling.rows(inputs.slots_M), step)
             self.builder.keep_last_tokens(inputs.slots_M, output.tokens_N)
@@ -183,7 +183,7 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
 
     # -- what a device that compiles may do its own way ---------------------------------------------------------------------------
 
-    def _run_model(self, inputs: StepInputs) -> torch.Tensor:
+    def run_model(self, inputs: StepInputs) -> torch.Tensor:
         """hidden_TH of a step, padding included. Called in inference mode."""
         arguments = inputs.input_ids_T, inputs.positions_T, self.kv_caches, inputs.metadata
         if self._capture is not None and inputs.captured_rows is not None:
@@ -191,12 +191,12 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
         hidden_TH: torch.Tensor = self.model(*arguments)
         return hidden_TH
 
-    def _compute_logits(self, hidden_MH: torch.Tensor) -> torch.Tensor:
+    def compute_logits(self, hidden_MH: torch.Tensor) -> torch.Tensor:
         """logits_MV of the sampling rows. Called in inference mode."""
         logits_MV: torch.Tensor = self.model.compute_logits(hidden_MH)
         return logits_MV
 
-    def _step_shapes(self) -> tuple[StepShape, ...]:
+    def step_shapes(self) -> tuple[StepShape, ...]:
         """All shapes that this engine's steps can have; empty where the platform's buckets do not fix them."""
         return step_shapes(
             self.constraints,
@@ -205,7 +205,7 @@ class TorchModelRunner(ModelRunnerBase[StepInputs]):
             block_size=self.batch.block_size,
         )
 
-    def _dummy_inputs(self, shape: StepShape) -> StepInputs:
+    def dummy_inputs(self, shape: StepShape) -> StepInputs:
         """A step of that shape that touches nobody's blocks; for `warm_up`, before the first request."""
         max_model_len = self.config.model_config.max_model_len
         rows = dummy_rows(shape, max_model_len=max_model_len, block_size=self.batch.block_size)

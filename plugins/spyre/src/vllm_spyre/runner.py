@@ -42,7 +42,7 @@ class SpyreModelRunner(TorchModelRunner):
         """Compile every shape, telling how far it is and how long each took."""
         start_s = time.perf_counter()
         num_blocks = len(self.kv_caches[0][0])
-        shapes, manifest = self._step_shapes(), Manifest(self.config, self.compile_backend.name, num_blocks)
+        shapes, manifest = self.step_shapes(), Manifest(self.config, self.compile_backend.name, num_blocks)
         known = [shape for shape in shapes if str(shape) in manifest.known]
         logger.info(
             "Warm-up with backend %s: %d shapes%s", self.compile_backend.name, len(shapes), _spared(known, manifest)
@@ -62,19 +62,19 @@ class SpyreModelRunner(TorchModelRunner):
     def _compile(self, shape: StepShape) -> float:
         """Seconds."""
         start_s = time.perf_counter()
-        hidden_TH = self.programs.compile_step(shape, *self._arguments(self._dummy_inputs(shape)))
+        hidden_TH = self.programs.compile_step(shape, *self._arguments(self.dummy_inputs(shape)))
         if shape.is_decode and not self.programs.has_head(shape.rows):
             self.programs.compile_head(hidden_TH.clone())
         return time.perf_counter() - start_s
 
-    def _run_model(self, inputs: StepInputs) -> torch.Tensor:
+    def run_model(self, inputs: StepInputs) -> torch.Tensor:
         """The compiled step of the inputs' shape."""
         if self.compile_backend.at_step is not None:
             self.compile_backend.at_step(inputs)
         self._step_slots_N = inputs.slots_N
         return self.programs.step(inputs.shape, self._request_ids, *self._arguments(inputs))
 
-    def _compute_logits(self, hidden_MH: torch.Tensor) -> torch.Tensor:
+    def compute_logits(self, hidden_MH: torch.Tensor) -> torch.Tensor:
         """The compiled head, over as many rows as it was compiled for."""
         rows = self.constraints.bucket_rows(len(hidden_MH))
         padded_NH = hidden_MH.new_zeros(rows, hidden_MH.shape[1])
