@@ -36,6 +36,17 @@ def test_panels_hold_the_matrix(num_outputs: int, num_inputs: int) -> None:
     assert torch.equal(weight_of(packed, num_outputs), weight_OI)
 
 
+def test_panels_of_a_matrix_that_lies_otherwise() -> None:
+    for weight_OI in (
+        _bf16(6, 65, seed=1).t(),
+        _bf16(130 * 6 + 1, seed=2)[1:].view(130, 6),
+        _bf16(70, 48, seed=3)[:, ::3],
+    ):
+        packed = panels(weight_OI)
+        assert torch.equal(packed, panels(weight_OI.clone(memory_format=torch.contiguous_format)))
+        assert torch.equal(weight_of(packed, len(weight_OI)), weight_OI)
+
+
 @needs_kernel
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("num_tokens", [1, 2, 3, 4, 5, 6, 7, 95, 96, 97, 200])

@@ -56,10 +56,14 @@ class NativeLinear(Linear):
 
 def panels(weight_OI: torch.Tensor) -> torch.Tensor:
     """[P, I/2, 64, 2] of a bfloat16 matrix with an even number of inputs; the last panel is filled up with zeros."""
-    num_outputs, num_inputs = weight_OI.shape
-    padded_OI = torch.nn.functional.pad(weight_OI, (0, 0, 0, -num_outputs % PANEL_OUTPUTS)).contiguous()
-    pairs = padded_OI.view(torch.int32).view(-1, PANEL_OUTPUTS, num_inputs // 2)
-    return pairs.transpose(1, 2).contiguous().unsqueeze(-1).view(torch.bfloat16)
+    # No other copy: one beside each new weight would leave holes in the heap that no next weight fits into.
+    is_of_pairs = weight_OI.is_contiguous() and weight_OI.storage_offset() % 2 == 0
+    dense_OI = weight_OI if is_of_pairs else weight_OI.clone(memory_format=torch.contiguous_format)
+    rows_of_panels = torch.split(dense_OI.view(torch.int32), PANEL_OUTPUTS)
+    packed = dense_OI.new_zeros(len(rows_of_panels), weight_OI.shape[1] // 2, PANEL_OUTPUTS, 2)
+    for panel, rows in zip(packed.view(torch.int32).squeeze(-1), rows_of_panels, strict=True):
+        panel[:, : len(rows)] = rows.t()
+    return packed
 
 
 def weight_of(packed: torch.Tensor, num_outputs: int) -> torch.Tensor:
