@@ -105,7 +105,7 @@ def test_what_is_compiled_for_an_instruction_set_shares_nothing_with_the_others(
     """A function template of the standard library is one function in the whole program, where it is not inlined: a processor may then run
     the one that was compiled for another. A kernel that needs such a thing takes it from plan.cpp."""
     folder = Path(library.__file__).parent / "kernels"
-    for name in ("vectors.h", "attention.h", "elementwise.h", "every_set.h", "plan.h"):
+    for name in ("vectors.h", "attention.h", "elementwise.h", "linear.h", "every_set.h", "plan.h"):
         code = [line.split("//")[0] for line in (folder / name).read_text().splitlines()]
         assert not [line for line in code if "std::" in line], name
 
@@ -127,9 +127,10 @@ def test_gated_activations(dtype: torch.dtype, size: int, leading: tuple[int, ..
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gates_at_their_limits(dtype: torch.dtype) -> None:
     """Far gates are closed or open, and what is no number stays none, in every set's vectors and in their rest."""
-    limits = torch.tensor([0.0, -0.0, 1e4, -1e4, -88.0, 88.0, float("inf"), float("nan")] * 3).to(dtype)
+    largest = torch.finfo(dtype).max
+    limits = [0.0, -0.0, 1e4, -1e4, -88.0, 88.0, largest, -largest, float("inf"), -float("inf"), float("nan")]
     op = NativeSiluAndMul()
-    gate_up_2I = torch.stack([limits, torch.full_like(limits, 2.0)]).flatten().unsqueeze(0)
+    gate_up_2I = torch.tensor([limits * 2 + [0.5] * len(limits) * 2], dtype=dtype)
     torch.testing.assert_close(op(gate_up_2I), op.forward_native(gate_up_2I), rtol=1e-2, atol=1e-30, equal_nan=True)
 
 

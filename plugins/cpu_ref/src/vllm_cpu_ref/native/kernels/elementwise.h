@@ -66,7 +66,8 @@ struct Rotary {
     }
 };
 
-// silu(gate) * up, of rows that hold both, one after the other.
+// silu(gate) * up, of rows that hold both, one after the other. A gate whose exponential no float holds is closed, also to the largest
+// numbers, and -infinity gives no number: as in torch, and not as `exponential` has it, which stops at e^88.
 template <typename T>
 struct SiluAndMul {
     static void run(const GatedArguments& a) {
@@ -76,7 +77,8 @@ struct SiluAndMul {
             T* out = (T*)a.out_TI + token * a.size;
             for (int64_t i = 0; i < a.size; i += LANES) {
                 const Floats x = load(gate + i, a.size - i);
-                const Floats silu = rounded_to<T>(x / (exponential(-x) + 1.0f));
+                const Floats power = x < -88.72f ? broadcast(INFINITY) : exponential(-x);
+                const Floats silu = rounded_to<T>(x / (power + 1.0f));
                 store(out + i, silu * load(gate + a.size + i, a.size - i), a.size - i);
             }
         }

@@ -1,6 +1,6 @@
 // What is compiled once per instruction set. A file that includes this has chosen the set (`#pragma GCC target`), named it (SET) and said
-// how many floats one of its registers holds (SET_LANES), GCC computes longer vectors in memory, tens of times slower; and whether it has
-// instructions for bfloat16 (SET_HAS_BF16).
+// how many floats one of its registers holds (SET_LANES; GCC computes longer vectors in memory, tens of times slower) and, where it is so,
+// that it has instructions for bfloat16 (SET_HAS_BF16).
 
 #define STRING_OF(name) #name
 #define NAME_OF(name) STRING_OF(name)
