@@ -61,9 +61,15 @@ class Swiglu(SiluAndMul):
 
 
 class TransposedLinear(Linear):
-    def forward(self, x_TI: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
+    """Lays each weight out the other way round. The example's output head is tied, so one is the embedding's too."""
+
+    def lay_out(self, weight_OI: torch.Tensor, *, is_shared: bool = False) -> torch.Tensor:
+        CALLS["linear laid out beside the embedding" if is_shared else "linear laid out"] += 1
+        return weight_OI.t().contiguous()
+
+    def forward(self, x_TI: torch.Tensor, weight_IO: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
         CALLS["linear"] += 1
-        out_TO = (weight_OI @ x_TI.T).T
+        out_TO = x_TI @ weight_IO
         return out_TO if bias_O is None else out_TO + bias_O
 
 
@@ -96,7 +102,9 @@ def test_every_replaced_op_is_called_and_the_tokens_stay() -> None:
     CALLS.clear()
     with example_engine(FusedPlatform) as engine:
         assert generated(engine) == plain_tokens()
-    assert set(CALLS) == {*OVERRIDES, "rms_norm with residual"}
+    laid_out = {"linear laid out", "linear laid out beside the embedding"}
+    assert set(CALLS) == {*OVERRIDES, "rms_norm with residual", *laid_out}
+    assert CALLS["linear laid out beside the embedding"] == 1
 
 
 @pytest.mark.parametrize(
