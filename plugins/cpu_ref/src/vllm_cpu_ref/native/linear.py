@@ -56,7 +56,7 @@ class NativeLinear(Linear):
 
 def panels(weight_OI: torch.Tensor) -> torch.Tensor:
     """[P, I/2, 64, 2] of a bfloat16 matrix with an even number of inputs; the last panel is filled up with zeros."""
-    # No other copy: one beside each new weight would leave holes in the heap that no next weight fits into.
+    # No other copy: one beside each new weight leaves holes in the heap, mostly too small by a line for the next one.
     is_of_pairs = weight_OI.is_contiguous() and weight_OI.storage_offset() % 2 == 0
     dense_OI = weight_OI if is_of_pairs else weight_OI.clone(memory_format=torch.contiguous_format)
     rows_of_panels = torch.split(dense_OI.view(torch.int32), PANEL_OUTPUTS)
