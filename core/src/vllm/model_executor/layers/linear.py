@@ -82,7 +82,10 @@ class ReplicatedLinear(nn.Module):
 
     def process_after_loading(self) -> None:
         """Let the op lay the matrix out."""
-        self.weight = nn.Parameter(self.op.lay_out(self.weight.data), requires_grad=False)
+        plain_OI = self.weight.data
+        laid_out = self.op.lay_out(plain_OI)
+        if laid_out is not plain_OI:
+            self.weight = nn.Parameter(laid_out, requires_grad=False)
 
     def forward(self, x_TI: torch.Tensor) -> torch.Tensor:
         out_TO: torch.Tensor = self.op(x_TI, self.weight, None)

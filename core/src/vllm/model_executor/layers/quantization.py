@@ -99,7 +99,10 @@ class UnquantizedLinear(LinearMethod):
         layer.add_weight("weight", weight_OI, PartsLoader(weight_OI, layer.parts, (layer.input_share,)))
 
     def process_after_loading(self, layer: LinearLayer) -> None:
-        layer.replace_weight("weight", self.op.lay_out(layer.weight.data))
+        plain_OI = layer.weight.data
+        laid_out = self.op.lay_out(plain_OI)
+        if laid_out is not plain_OI:  # else it can be loaded again
+            layer.replace_weight("weight", laid_out)
 
     def apply(self, layer: LinearLayer, x_TI: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
         out_TO: torch.Tensor = self.op(x_TI, layer.weight, bias_O)

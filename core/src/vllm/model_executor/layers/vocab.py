@@ -55,7 +55,10 @@ class ParallelLMHead(ShardedModule):
 
     def process_after_loading(self) -> None:
         """Let the op lay the table out; a tied one stays beside it, for the embedding."""
-        self.replace_weight("weight", self.op.lay_out(self.weight.data, is_shared=self.is_tied))
+        plain_VH = self.weight.data
+        laid_out = self.op.lay_out(plain_VH, is_shared=self.is_tied)
+        if laid_out is not plain_VH:  # else a tied one stays the embedding's own parameter
+            self.replace_weight("weight", laid_out)
 
     def forward(self, hidden_NH: torch.Tensor) -> torch.Tensor:
         logits_NV = self.tp.all_gather(self.op(hidden_NH, self.weight, None))
