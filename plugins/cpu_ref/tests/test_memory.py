@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="tunes glibc's malloc")
 _STEPS = """
 import ctypes, resource, sys
-from vllm_cpu_ref.memory import keep_freed_memory
+from vllm_cpu_ref.native.memory import keep_freed_memory
 print(keep_freed_memory() if sys.argv[1] == "tuned" else None)
 
 libc = ctypes.CDLL(None)

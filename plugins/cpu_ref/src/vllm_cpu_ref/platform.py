@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from vllm import envs
 from vllm.platforms import Capability, Feature, Platform
+from vllm_cpu_ref.native import OPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,14 +87,7 @@ class CpuRefPlatform(Platform):
 
     def op_overrides(self) -> Mapping[str, str]:
         """Where there is a better kernel for a CPU than the core's definition of an op, which runs anywhere."""
-        return {
-            "w8a8_int8_linear": "vllm_cpu_ref.ops.CpuW8A8Int8Linear",
-            "linear": "vllm_cpu_ref.native.linear.NativeLinear",
-            "rms_norm": "vllm_cpu_ref.native.ops.NativeRMSNorm",
-            "rotary_embedding": "vllm_cpu_ref.native.ops.NativeRotaryEmbedding",
-            "sampler": "vllm_cpu_ref.native.ops.NativeSampler",
-            "silu_and_mul": "vllm_cpu_ref.native.ops.NativeSiluAndMul",
-        }
+        return OPS
 
     def device_count(self) -> int:
         """Ranks that make sense here: one per core. More would only take turns."""
@@ -103,7 +97,7 @@ class CpuRefPlatform(Platform):
         """First call in a worker: freed memory is kept; the ranks share the cores evenly, unless the user has said how many threads."""
         import torch
 
-        from vllm_cpu_ref.memory import keep_freed_memory
+        from vllm_cpu_ref.native.memory import keep_freed_memory
 
         keep_freed_memory()
         if "OMP_NUM_THREADS" not in os.environ:

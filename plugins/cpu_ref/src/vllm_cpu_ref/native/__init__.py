@@ -1,1 +1,16 @@
-"""Kernels in C++ for what plain torch does slowly on a CPU. Each has its twin in plain torch, which it must equal, and falls back to it."""
+"""Everything of this package that makes it fast and that it runs without too: kernels in C++, ops on kernels of torch, kept memory.
+
+No torch at module level: the platform imports this file.
+"""
+
+__all__ = ["OPS"]
+
+OPS = {
+    "linear": "vllm_cpu_ref.native.linear.NativeLinear",
+    "rms_norm": "vllm_cpu_ref.native.ops.NativeRMSNorm",
+    "rotary_embedding": "vllm_cpu_ref.native.ops.NativeRotaryEmbedding",
+    "sampler": "vllm_cpu_ref.native.ops.NativeSampler",
+    "silu_and_mul": "vllm_cpu_ref.native.ops.NativeSiluAndMul",
+    "w8a8_int8_linear": "vllm_cpu_ref.native.int8.CpuW8A8Int8Linear",
+}
+"""Op -> the class that computes it here."""

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from vllm.testing.quantised_data import int8_weights, tokens_on_a_grid
-from vllm_cpu_ref import ops
+from vllm_cpu_ref.native import int8
 
 
 @pytest.mark.parametrize("has_kernel", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("shape", [(1,), (5,), (0,), (2, 3), (2, 0)])
 def test_whole_numbers(has_kernel: bool, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    op = ops.CpuW8A8Int8Linear()
-    op.has_kernel = has_kernel and ops.multiplies_exactly()
+    op = int8.CpuW8A8Int8Linear()
+    op.has_kernel = has_kernel and int8.multiplies_exactly()
     weight_OI, scale_O = int8_weights(33, 1100)
     x_I, bias_O = tokens_on_a_grid(shape, 1100).to(dtype), torch.randn(33).to(dtype)
     for bias in (None, bias_O):
@@ -32,8 +32,8 @@ def test_a_kernel_that_saturates_is_not_used(monkeypatch: pytest.MonkeyPatch) ->
         return (pairs_TPO.sum(1) - 128 * right_IO.float().sum(0)).to(torch.int32)
 
     monkeypatch.setattr(torch, "_int_mm", saturating)
-    ops.multiplies_exactly.cache_clear()
+    int8.multiplies_exactly.cache_clear()
     try:
-        assert not ops.CpuW8A8Int8Linear().has_kernel
+        assert not int8.CpuW8A8Int8Linear().has_kernel
     finally:
-        ops.multiplies_exactly.cache_clear()
+        int8.multiplies_exactly.cache_clear()
