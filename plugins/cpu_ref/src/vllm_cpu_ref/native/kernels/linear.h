@@ -2,7 +2,8 @@
 //
 // The weight lies in panels of 64 outputs, and in a panel pair of inputs after pair: [panels, I/2, 64, 2]. So what the innermost loop
 // reads is one stretch of memory, and nothing is packed again at each call, which is what a library that is handed a plain matrix must do.
-// Denormals count as zero there. Every number of the result is one sum in float over the inputs in their order: its bits depend on its row of x and on nothing else.
+// Every number of the result is one sum in float over the inputs in their order: its bits depend on its row of x and on nothing else.
+// Denormals count as zero there.
 //
 // Legend: T tokens, I inputs, O outputs.
 
