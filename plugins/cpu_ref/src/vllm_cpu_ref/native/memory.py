@@ -1,4 +1,7 @@
-"""Owns how the C library keeps the memory of activations: a step frees what the next one allocates again."""
+"""Owns how the C library keeps the memory of activations: a step frees what the next one allocates again.
+
+The core asks for the opposite in the process that speaks HTTP (`return_freed_memory` in vllm.executor.os_process), which computes nothing.
+"""
 
 from __future__ import annotations
 
