@@ -1,5 +1,5 @@
-// The kernels for processors with AVX-512 that also multiply pairs of bfloat16 (AVX512_BF16). The standard headers come first: they must not be
-// compiled for this set only.
+// The kernels for processors with AVX-512 that also multiply pairs of bfloat16 (AVX512_BF16). The standard headers come first: they must
+// not be compiled for this set only.
 
 #include <omp.h>
 
